@@ -1,0 +1,1 @@
+"""The flowtx engine: drives journaled workflows on trio."""

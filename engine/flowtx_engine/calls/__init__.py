@@ -1,0 +1,1 @@
+"""Perform one step: call a Python function or a remote participant."""
