@@ -1,0 +1,1 @@
+"""The trio side of the engine: drive, lease, recover, time, park, shut down."""

@@ -1,0 +1,1 @@
+"""The flowtx command line: one file per command."""

@@ -1,0 +1,1 @@
+"""The DTM protocol: wire, operations and the transports that only translate."""

@@ -1,0 +1,1 @@
+"""Public test kit: a simulated world, faults, Hypothesis strategies, conformance kits."""
