@@ -1,0 +1,70 @@
+# What a person does with a checkout. Every target makes its own .venv with plain python3 and pip, prints what it
+# does, and is quick the second time. Change the interpreter with PYTHON=python3.13 after `make clean`.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --editable
+# Only what is there: a folder that does not exist yet is no error.
+CHECKED := $(wildcard flowtx engine dsl tests examples)
+BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
+
+.PHONY: help demo serve test check format bench clean
+.DEFAULT_GOAL := help
+# A recipe that fails half-way must not leave a target that looks made.
+.DELETE_ON_ERROR:
+
+help: ## print this list
+	@echo "make targets (PYTHON=python3.13 chooses the interpreter, ARGS=... is handed on by demo, serve and test):"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.runtime ## move money between two banks, crash in the middle, and see it recover
+	$(BIN)/python -m examples.bank.demo $(ARGS)
+
+serve: $(VENV)/.runtime ## run the server on DTM's ports
+	$(BIN)/flowtx serve $(ARGS)
+
+test: $(VENV)/.dev ## run the tests, then say what was skipped and why (ARGS="tests/dsl -x")
+	$(BIN)/python -m pytest -ra --ignore=tests/benchmarks $(ARGS)
+
+check: $(VENV)/.dev ## lint, formatting, types (mypy and pyright), who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/pyright --pythonpath $(BIN)/python $(CHECKED)
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## mend what lint and formatting can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## run every benchmark in turn
+	@test -n "$(BENCHMARKS)" || { echo "make bench: found no tests/benchmarks/bench_*.py" >&2; exit 1; }
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
+
+clean: ## remove the .venv, caches and built files
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find flowtx engine dsl tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The .venv. ensurepip writes bin/pip last, so a .venv that was interrupted has none and is made again.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "flowtx needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	    echo "Name another one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments: its venv or ensurepip module is missing." >&2; \
+	    echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.runtime: pyproject.toml flowtx/version.py | $(BIN)/pip
+	@echo "Installing flowtx and what it runs on into $(VENV)"
+	@$(PIP_INSTALL) .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml flowtx/version.py | $(BIN)/pip
+	@echo "Installing flowtx, what it runs on and the development tools into $(VENV)"
+	@$(PIP_INSTALL) '.[dev]'
+	@touch $(VENV)/.runtime $@
