@@ -1,0 +1,41 @@
+"""What a step's function can know about the attempt it is: its gid, address, key and number."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from flowtx_dsl.errors import WorkflowError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentStep:
+    """The attempt that is being made.
+
+    ``key`` is the same at every attempt of this step and of no other: the idempotency key to hand to participants.
+    ``attempt`` counts from 1.
+    """
+
+    gid: str
+    address: str
+    key: str
+    attempt: int
+
+
+_current: ContextVar[CurrentStep] = ContextVar("flowtx_current_step")
+
+
+def current_step() -> CurrentStep:
+    """The attempt that the running function is; raises ``WorkflowError`` outside a step."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise WorkflowError(
+            "current_step() was called outside a step",
+            remedy="Call it inside a function that a workflow runs with tx.step(...).",
+        ) from None
+
+
+def set_current_step(step: CurrentStep) -> None:
+    """Set for the running task; the engine does this before it calls a step's function."""
+    _current.set(step)

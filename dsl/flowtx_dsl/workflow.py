@@ -1,0 +1,92 @@
+"""Workflow: a coroutine function declared to be a transaction.
+
+The law of this file: whatever is wrong with a declaration is said when it is declared, with the line to change.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from functools import cached_property, update_wrapper
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from flowtx_dsl.codec import Signature
+from flowtx_dsl.errors import WorkflowError
+from flowtx_dsl.tx import Tx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Workflow(Generic[P, T]):
+    """A transaction's code: its name and version in the journal, and the coroutine function to run.
+
+    Called directly, ``await transfer(tx, t)`` inside another workflow, it is an ordinary helper of that workflow.
+    """
+
+    def __init__(self, fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]], *, name: str, version: str) -> None:
+        _check(fn, name)
+        self.fn = fn
+        self.name = name
+        self.version = version
+        update_wrapper(self, fn)
+
+    def __call__(self, tx: Tx, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        """The coroutine itself, for use as a helper of another workflow."""
+        return self.fn(tx, *args, **kwargs)
+
+    @cached_property
+    def signature(self) -> Signature:
+        """How its input and result travel; made at first use, because annotations may name what is defined later."""
+        return Signature(self.fn, skip=1, name=f"workflow {self.name}")
+
+    @property
+    def where(self) -> str:
+        """The source line of its definition."""
+        code = self.fn.__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name} version {self.version} at {self.where}>"
+
+
+def _check(fn: Callable[..., object], name: str) -> None:
+    if not inspect.iscoroutinefunction(fn):
+        raise WorkflowError(
+            f"workflow {name} is not an async function: {fn!r}", remedy="Declare it with `async def`, and tx first."
+        )
+    params = list(inspect.signature(fn).parameters.values())
+    if not params or params[0].kind not in (params[0].POSITIONAL_ONLY, params[0].POSITIONAL_OR_KEYWORD):
+        raise WorkflowError(
+            f"workflow {name} takes no tx",
+            remedy=f"Let tx be its first parameter: async def {name}(tx: flowtx.Tx, ...).",
+        )
+    first = params[0]
+    if first.name != "tx" and first.annotation not in (Tx, "Tx", "flowtx.Tx"):
+        raise WorkflowError(
+            f"the first parameter of workflow {name} is {first.name!r}, expected tx",
+            remedy=f"Let tx be its first parameter: async def {name}(tx: flowtx.Tx, ...).",
+        )
+    if not name or len(name) > 128:
+        raise WorkflowError(f"a workflow's name has 1 to 128 characters, got {name!r}")
+
+
+@overload
+def workflow(fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]], /) -> Workflow[P, T]: ...
+@overload
+def workflow(
+    *, name: str = "", version: str = "1"
+) -> Callable[[Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]]], Workflow[P, T]]: ...
+def workflow(
+    fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]] | None = None, /, *, name: str = "", version: str = "1"
+) -> object:
+    """Declare an async function ``(tx, *input) -> result`` to be a workflow.
+
+    ``name`` is what the journal calls it (default: the function's name), ``version`` tells apart what runs in flight
+    began with. Raises ``WorkflowError`` when the function cannot be one.
+    """
+
+    def declare(fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]]) -> Workflow[P, T]:
+        return Workflow(fn, name=name or getattr(fn, "__name__", ""), version=version)
+
+    return declare if fn is None else declare(fn)

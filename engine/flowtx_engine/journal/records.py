@@ -1,0 +1,117 @@
+"""What a journal keeps, as values: transactions (one row each) and journal rows (append only).
+
+The law of this file: every write states what it expects to find. A write names the seq of its first journal row; the
+primary key (gid, seq) is the fence, so whoever comes second gets ``ConflictError`` and changes nothing at all.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Status = Literal["prepared", "submitted", "aborting", "succeed", "failed"]
+"""DTM's five words (spec 1, 4.1); ``succeed`` and ``failed`` are final."""
+
+FINAL: frozenset[str] = frozenset({"succeed", "failed"})
+
+
+class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as stored: ``data`` is the fact as JSON, ``at`` seconds since the epoch."""
+
+    gid: str
+    seq: int
+    kind: str
+    address: str
+    data: bytes
+    at: float
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True):
+    """One transaction's row.
+
+    ``id`` orders transactions by creation, for paging. ``owner`` is the node that drives it, "" for nobody.
+    ``wake_at`` is when somebody must drive it (None: only an event can bring it on, or it is final); all instants are
+    seconds since the epoch. ``attempt_count`` and ``last_error`` speak of the step it last waited for. ``nudged_at``
+    is when somebody else than its owner last appended to it.
+    """
+
+    id: int
+    gid: str
+    pattern: str
+    workflow: str
+    version: str
+    status: Status
+    owner: str
+    wake_at: float | None
+    attempt_count: int
+    last_error: str
+    input: bytes
+    options: bytes
+    result: bytes | None
+    reason: str
+    created_at: float
+    updated_at: float
+    finished_at: float | None
+    nudged_at: float | None
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing will ever change it again."""
+        return self.status in FINAL
+
+    def __repr__(self) -> str:
+        owned = f", owned by {self.owner}" if self.owner else ""
+        return f"<Transaction {self.gid} {self.pattern} {self.status}{owned}>"
+
+
+class NewTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """The row of a transaction that must not exist yet: a gid that is taken is a conflict."""
+
+    pattern: str
+    workflow: str
+    version: str
+    status: Status
+    owner: str
+    wake_at: float | None
+    input: bytes
+    options: bytes
+    created_at: float
+
+
+class RowChange(msgspec.Struct, frozen=True, kw_only=True):
+    """New values for some columns of a row that must exist; what is left UNSET stays as it is."""
+
+    updated_at: float
+    status: Status | msgspec.UnsetType = msgspec.UNSET
+    owner: str | msgspec.UnsetType = msgspec.UNSET
+    wake_at: float | msgspec.UnsetType | None = msgspec.UNSET
+    attempt_count: int | msgspec.UnsetType = msgspec.UNSET
+    last_error: str | msgspec.UnsetType = msgspec.UNSET
+    result: bytes | msgspec.UnsetType | None = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    finished_at: float | msgspec.UnsetType | None = msgspec.UNSET
+    nudged_at: float | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one transaction wants to change at once: all of it happens, or none of it.
+
+    ``rows`` is never empty and its seqs are contiguous; the first is the fence. ``change`` is a ``NewTransaction``
+    exactly when the first seq is 0.
+    """
+
+    gid: str
+    rows: tuple[JournalRow, ...]
+    change: NewTransaction | RowChange | None = None
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which transactions to list; an empty field does not restrict. Times are inclusive, seconds since the epoch."""
+
+    status: str = ""
+    pattern: str = ""
+    workflow: str = ""
+    created_from_at: float | None = None
+    created_to_at: float | None = None
+    unfinished: bool = False

@@ -1,0 +1,75 @@
+"""The one protocol every store of a journal keeps: memory, SQL, and the ones that fail on purpose.
+
+The law of this file: a store is synchronous and knows nothing of trio, workflows or events. It keeps rows. When a
+method raises ``JournalUnavailable`` the caller does not know whether the write happened and finds out by reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+
+WriteResult = Exception | None
+"""What became of one write of a batch: None when it is durable, else the error that kept it out."""
+
+
+class Store(Protocol):
+    """Where a journal lives. Called from worker threads: ``commit`` from one at a time, reads from several."""
+
+    is_local: bool
+    """True when methods return at once and need no worker thread (memory)."""
+
+    def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
+        """Make a batch durable in one database transaction; one result a write, in order.
+
+        A conflict (``ConflictError``: the seq is taken, the gid of a new transaction is taken, or the row of a change
+        is missing) hurts only its own write. Two writes of one gid may stand in one batch and are applied in order.
+        Raises ``JournalUnavailable`` when the outcome of the whole batch is unknown or nothing could be written.
+        """
+        ...
+
+    def transaction(self, gid: str) -> Transaction | None:
+        """The row of a gid, or None."""
+        ...
+
+    def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
+        """A gid's journal from a seq on, in order."""
+        ...
+
+    def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
+        """A page, newest first; ``before_id`` is the id of the last row of the page before."""
+        ...
+
+    def claim(self, node: str, now_at: float, limit: int) -> list[Transaction]:
+        """Take for ``node`` up to ``limit`` due transactions of nobody or of a dead node, most overdue first.
+
+        Due means ``wake_at <= now_at``; dead means the node's ``alive_until_at`` is before ``now_at`` or it is not
+        known. Two nodes never get the same one.
+        """
+        ...
+
+    def next_wake_at(self) -> float | None:
+        """The earliest ``wake_at`` of a transaction that belongs to nobody, or None."""
+        ...
+
+    def owned(self, node: str) -> list[str]:
+        """The gids of the unfinished transactions that belong to ``node``."""
+        ...
+
+    def nudged(self, node: str, since_at: float) -> list[str]:
+        """The gids of ``node``'s transactions that somebody else appended to at or after ``since_at``."""
+        ...
+
+    def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
+        """Record that a node is alive until an instant; forgets nodes dead for long that own nothing."""
+        ...
+
+    def release(self, node: str, now_at: float) -> None:
+        """Give back everything a node owns, due at once, and forget the node."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; later calls raise ``JournalUnavailable``."""
+        ...

@@ -1,0 +1,175 @@
+"""Events: the facts a journal holds, one struct a kind.
+
+The law of this file: an event is a fact, never a wish. It is written before anything that depends on it leaves the
+process, it is never changed, and feeding the same events in the same order gives the same execution.
+
+A row of the journal is ``(gid, seq, kind, address, data, at)``; ``kind`` is the fact's tag, ``data`` the fact as JSON,
+``address`` the place in the task tree it speaks of ("" when it speaks of the whole run).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+import msgspec
+
+from flowtx_dsl.error_codec import ErrorRecord
+
+FinalStatus = Literal["succeed", "failed"]
+"""DTM's two final words; ``succeed`` is the wire's spelling (spec 4.1)."""
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """What is common to all facts: nothing but being one."""
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked, as it is kept beside its outcome, so that replay can compare and a person can read.
+
+    ``args`` is the payload as JSON; a payload over ``ARGS_KEPT_MAX`` bytes is kept as ``digest`` and ``size`` only.
+    ``where`` is the source line in the workflow, ``file.py:41``.
+    """
+
+    name: str
+    where: str = ""
+    args: msgspec.Raw = msgspec.Raw(b"[]")
+    digest: str = ""
+    size: int = 0
+
+
+class Began(Fact, frozen=True, kw_only=True, tag="began"):
+    """The transaction exists; its input is in its row."""
+
+    workflow: str
+    version: str = "1"
+
+
+class Attempted(Fact, frozen=True, kw_only=True, tag="attempted"):
+    """One attempt ended without a final outcome; the next is due at ``retry_at`` (seconds since the epoch).
+
+    ``fault_count`` counts the consecutive faults at this address, this one included; a participant that answers
+    "ongoing" adds none.
+    """
+
+    call: CallRecord
+    outcome: Literal["unknown", "ongoing", "refused"]
+    error: ErrorRecord
+    attempt: int
+    fault_count: int
+    retry_at: float
+
+
+class Succeeded(Fact, frozen=True, kw_only=True, tag="succeeded"):
+    """The step or compensation succeeded with ``value`` (JSON)."""
+
+    call: CallRecord
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    attempt: int = 1
+
+
+class Refused(Fact, frozen=True, kw_only=True, tag="refused"):
+    """The participant's final business "no"."""
+
+    call: CallRecord
+    error: ErrorRecord
+    attempt: int = 1
+
+
+class Failed(Fact, frozen=True, kw_only=True, tag="failed"):
+    """The engine gave the step up; whether it happened is unknown. ``error`` is raised in the workflow."""
+
+    call: CallRecord
+    error: ErrorRecord
+    attempt: int = 1
+
+
+class Fired(Fact, frozen=True, kw_only=True, tag="fired"):
+    """A timer's time has come; ``until_at`` is the instant that was asked for."""
+
+    until_at: float
+
+
+class Cancelled(Fact, frozen=True, kw_only=True, tag="cancelled"):
+    """Somebody asked for the run to be cancelled: it unwinds and compensates."""
+
+    reason: str = ""
+
+
+class Stopped(Fact, frozen=True, kw_only=True, tag="stopped"):
+    """Somebody ended the run by force: nothing more is called, nothing is compensated (spec 2.4, forceStop)."""
+
+    reason: str = ""
+
+
+class Parked(Fact, frozen=True, kw_only=True, tag="parked"):
+    """The run was dropped from memory until ``wake_at`` (seconds since the epoch)."""
+
+    wake_at: float
+
+
+class Ended(Fact, frozen=True, kw_only=True, tag="ended"):
+    """The run is over: ``value`` on succeed, ``error`` on failed."""
+
+    status: FinalStatus
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    error: ErrorRecord | None = None
+
+
+AnyFact = Began | Attempted | Succeeded | Refused | Failed | Fired | Cancelled | Stopped | Parked | Ended
+StepFact = Attempted | Succeeded | Refused | Failed
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact at its place: ``seq`` in its gid's journal, ``at`` in seconds since the epoch."""
+
+    seq: int
+    at: float
+    address: str
+    fact: AnyFact
+
+
+ARGS_KEPT_MAX = 4096
+"""A payload longer than this many bytes is kept in events by its digest: the workflow asks for it again on replay."""
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyFact] = msgspec.json.Decoder(AnyFact)
+
+
+def encode_fact(fact: AnyFact) -> bytes:
+    """The ``data`` column of a fact."""
+    return _encoder.encode(fact)
+
+
+def decode_fact(data: bytes) -> AnyFact:
+    """A fact from its ``data`` column; raises ``msgspec.DecodeError`` when it is not one this version knows."""
+    return _decoder.decode(data)
+
+
+def kind_of(fact: AnyFact) -> str:
+    """The ``kind`` column of a fact."""
+    tag = fact.__struct_config__.tag
+    assert isinstance(tag, str), tag
+    return tag
+
+
+def describe(fact: AnyFact) -> str:
+    """A fact in a few words, for tables and reprs."""
+    match fact:
+        case Began():
+            return f"{fact.workflow} version {fact.version}"
+        case Attempted():
+            return f"{fact.call.name} attempt {fact.attempt}: {fact.outcome}, {fact.error.text}"
+        case Succeeded():
+            return f"{fact.call.name} -> {bytes(fact.value).decode()}"
+        case Refused() | Failed():
+            return f"{fact.call.name}: {fact.error.text}"
+        case Fired():
+            return "the timer's time came"
+        case Cancelled() | Stopped():
+            return fact.reason
+        case Parked():
+            return "dropped from memory until its next wake-up"
+        case Ended():
+            return fact.status if fact.error is None else f"{fact.status}: {fact.error.text}"
+        case _:
+            assert_never(fact)
