@@ -1,0 +1,94 @@
+"""Import rules that import-linter cannot express: what each package may use, and that nothing goes through a face."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+# Only a server or a test needs these; they would double the time of `import flowtx`.
+HEAVY = {"click", "grpc", "hypercorn", "hypothesis", "quart", "quart_trio", "rich", "sqlalchemy"}
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each thing imported: ``import a.b`` gives a.b, ``from a.b import c`` gives a.b.c."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, alias.name) for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                prefix = "." * level + (module or "")
+                yield from ((node.lineno, f"{prefix}.{alias.name}") for alias in names)
+            case _:
+                pass
+
+
+def test_the_language_needs_only_the_standard_library_and_msgspec(package_trees: Mapping[str, ast.Module]) -> None:
+    allowed = sys.stdlib_module_names | {"flowtx_dsl", "msgspec"}
+    foreign = [
+        f"{path}:{line} imports {name}"
+        for path, tree in package_trees.items()
+        if path.startswith("dsl/")
+        for line, name in imported(tree)
+        if name.partition(".")[0] not in allowed
+    ]
+    assert not foreign, "flowtx_dsl may import the standard library and msgspec only:\n" + "\n".join(foreign)
+
+
+def test_the_kernel_throws_no_dice(package_trees: Mapping[str, ast.Module]) -> None:
+    # random.Random(seed) is deterministic; every other name of the module draws from a hidden state.
+    dice = [
+        f"{path}:{line} imports {name}"
+        for path, tree in package_trees.items()
+        if path.startswith("engine/flowtx_engine/kernel/")
+        for line, name in imported(tree)
+        if name.partition(".")[0] == "random" and name != "random.Random"
+    ]
+    assert not dice, "the kernel may write `from random import Random` and seed it, nothing else:\n" + "\n".join(dice)
+
+
+def test_inside_the_house_files_import_files(root: Path, package_trees: Mapping[str, ast.Module]) -> None:
+    def is_file_or_something_in_one(name: str) -> bool:
+        home, _, rest = name.partition(".")
+        source_root = root / {"flowtx": ".", "flowtx_engine": "engine", "flowtx_dsl": "dsl"}[home]
+        folder = source_root / home
+        for part in rest.split("."):
+            if (folder / f"{part}.py").exists():
+                return True
+            folder /= part
+        return False
+
+    through_a_face = [
+        f"{path}:{line} imports {name}"
+        for path, tree in package_trees.items()
+        for line, name in imported(tree)
+        if name.startswith(".")
+        or (
+            name.partition(".")[0] in {"flowtx", "flowtx_engine", "flowtx_dsl"}
+            and not is_file_or_something_in_one(name)
+        )
+    ]
+    assert not through_a_face, (
+        "inside the house write `from flowtx_engine.calls.http import HttpClient`, "
+        "not an import from a package or a relative one:\n" + "\n".join(through_a_face)
+    )
+
+
+def test_only_the_face_of_flowtx_re_exports(package_trees: Mapping[str, ast.Module]) -> None:
+    more_than_a_docstring = [
+        path
+        for path, tree in package_trees.items()
+        if path.endswith("/__init__.py") and path != "flowtx/__init__.py" and len(tree.body) != 1
+    ]
+    assert not more_than_a_docstring, f"expected a docstring and nothing else in {more_than_a_docstring}"
+
+
+def test_importing_flowtx_stays_light(root: Path) -> None:
+    paths = [str(root / folder) for folder in (".", "dsl", "engine")]
+    program = f"import sys; sys.path[:0] = {paths!r}; import flowtx; print(flowtx.__file__, *sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=root)
+    assert run.returncode == 0, run.stderr
+    face, *modules = run.stdout.split()
+    assert face == str(root / "flowtx" / "__init__.py")
+    heavy = HEAVY & {module.partition(".")[0] for module in modules}
+    assert not heavy, f"`import flowtx` loaded {sorted(heavy)}; import them where they are used"
