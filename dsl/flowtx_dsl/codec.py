@@ -68,10 +68,9 @@ def _parts_of(value: object) -> list[tuple[str, object]]:
             return [(f"[{key!r}]", part) for key, part in cast("dict[object, object]", value).items()]
         case list() | tuple() | set() | frozenset():
             return [(f"[{i}]", part) for i, part in enumerate(cast("list[object]", value))]
-        case _ if hasattr(value, "__dataclass_fields__"):
-            return [(f".{name}", getattr(value, name, None)) for name in value.__dataclass_fields__]
         case _:
-            return []
+            fields: dict[str, object] = getattr(value, "__dataclass_fields__", {})
+            return [(f".{name}", getattr(value, name, None)) for name in fields]
 
 
 class Decoder:
@@ -177,6 +176,8 @@ class Signature:
     def encode_args(self, args: tuple[object, ...]) -> bytes:
         """Arguments as a JSON array; raises ``PayloadError`` or, too many or too few, ``WorkflowError``."""
         self.check_count(len(args))
+        if not args:
+            return b"[]"
         try:
             encoded = _encoder.encode(args)
         except Exception:
@@ -188,6 +189,9 @@ class Signature:
 
     def decode_args(self, data: bytes, count: int | None = None) -> tuple[object, ...]:
         """Arguments from a JSON array; raises ``PayloadError`` naming the one that does not fit."""
+        if data == b"[]":
+            self.check_count(0)
+            return ()
         if count is None:
             count = len(msgspec.json.decode(data, type=list[msgspec.Raw]))
             self.check_count(count)

@@ -58,8 +58,8 @@ def _encode(error: BaseException, depth: int, *, with_trace: bool) -> ErrorRecor
     text = _text_of(error)
     cause = error.__cause__
     members: tuple[ErrorRecord, ...] = ()
-    if isinstance(error, BaseExceptionGroup) and depth:
-        group = cast("BaseExceptionGroup[BaseException]", error)
+    group = _as_group(error)
+    if group is not None and depth:
         members = tuple(_encode(member, depth - 1, with_trace=with_trace) for member in group.exceptions)
         text = _cut(group.message)
     return ErrorRecord(
@@ -72,6 +72,10 @@ def _encode(error: BaseException, depth: int, *, with_trace: bool) -> ErrorRecor
         members=members,
         trace=_cut("".join(traceback.format_exception(error))) if with_trace else "",
     )
+
+
+def _as_group(error: BaseException) -> BaseExceptionGroup[BaseException] | None:
+    return cast("BaseExceptionGroup[BaseException]", error) if isinstance(error, BaseExceptionGroup) else None
 
 
 def _text_of(error: BaseException) -> str:

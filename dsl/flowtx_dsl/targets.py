@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from flowtx_dsl import codec
 from flowtx_dsl.codec import Decoder, Signature, decoder_of, signature_of
 from flowtx_dsl.errors import WorkflowError
@@ -17,8 +19,7 @@ from flowtx_dsl.errors import WorkflowError
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionTarget:
+class FunctionTarget(msgspec.Struct, frozen=True):
     """A Python function: awaited on trio when it is async, run in a worker thread when it is not."""
 
     fn: Callable[..., object]
@@ -26,7 +27,7 @@ class FunctionTarget:
     @property
     def name(self) -> str:
         """What messages call it."""
-        return codec.name_of(self.fn)
+        return signature_of(self.fn).name
 
     @property
     def signature(self) -> Signature:
@@ -104,10 +105,10 @@ def http(
     )
 
 
-def target_of(callee: object) -> Target:
+def target_of(callee: Callable[..., object] | Target) -> Target:
     """A function or a target as a target; raises ``WorkflowError`` for anything else."""
     if isinstance(callee, FunctionTarget | HttpTarget):
-        return callee
+        return callee  # pyright: ignore[reportUnknownVariableType]  # isinstance cannot say HttpTarget[Any]
     if callable(callee):
         return FunctionTarget(callee)
     raise WorkflowError(

@@ -25,10 +25,10 @@ Ts = TypeVarTuple("Ts")
 DEFAULT_RETRY = Retry()
 
 
-class TakesResult(Protocol):
+class TakesResult(Protocol[*Ts]):
     """A compensation that is also given what its step returned, or ``UNKNOWN``, as ``result=``."""
 
-    def __call__(self, *args: Any, result: Any) -> object:
+    def __call__(self, *args: *Ts, result: Any) -> object:
         """Take the step back."""
         ...
 
@@ -72,7 +72,7 @@ class Tx:
         self,
         fn: Callable[[*Ts], Awaitable[T]],
         *args: *Ts,
-        compensate: Callable[[*Ts], object] | TakesResult | HttpTarget[Any] | None = None,
+        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
@@ -82,7 +82,7 @@ class Tx:
         self,
         fn: HttpTarget[T],
         *args: *Ts,
-        compensate: Callable[[*Ts], object] | TakesResult | HttpTarget[Any] | None = None,
+        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
@@ -92,7 +92,7 @@ class Tx:
         self,
         fn: Callable[[*Ts], T],
         *args: *Ts,
-        compensate: Callable[[*Ts], object] | TakesResult | HttpTarget[Any] | None = None,
+        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
@@ -101,7 +101,7 @@ class Tx:
         self,
         fn: Callable[..., object] | HttpTarget[Any],
         *args: *Ts,  # pyright: ignore[reportInvalidTypeVarUse]  # mypy wants the overloads' own variable
-        compensate: Callable[..., object] | TakesResult | HttpTarget[Any] | None = None,
+        compensate: Callable[..., object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
