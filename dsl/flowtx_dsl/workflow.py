@@ -8,32 +8,32 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import cached_property, update_wrapper
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
 from flowtx_dsl.codec import Signature
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.tx import Tx
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
-class Workflow(Generic[P, T]):
+class Workflow(Generic[T, *Ts]):
     """A transaction's code: its name and version in the journal, and the coroutine function to run.
 
     Called directly, ``await transfer(tx, t)`` inside another workflow, it is an ordinary helper of that workflow.
     """
 
-    def __init__(self, fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]], *, name: str, version: str) -> None:
+    def __init__(self, fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], *, name: str, version: str) -> None:
         _check(fn, name)
         self.fn = fn
         self.name = name
         self.version = version
         update_wrapper(self, fn)
 
-    def __call__(self, tx: Tx, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+    def __call__(self, tx: Tx, *args: *Ts) -> Coroutine[Any, Any, T]:
         """The coroutine itself, for use as a helper of another workflow."""
-        return self.fn(tx, *args, **kwargs)
+        return self.fn(tx, *args)
 
     @cached_property
     def signature(self) -> Signature:
@@ -48,6 +48,10 @@ class Workflow(Generic[P, T]):
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name} version {self.version} at {self.where}>"
+
+
+AnyWorkflow = Workflow[Any, *tuple[Any, ...]]
+"""A workflow whose input and result are not known."""
 
 
 def _check(fn: Callable[..., object], name: str) -> None:
@@ -72,13 +76,13 @@ def _check(fn: Callable[..., object], name: str) -> None:
 
 
 @overload
-def workflow(fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]], /) -> Workflow[P, T]: ...
+def workflow(fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], /) -> Workflow[T, *Ts]: ...
 @overload
 def workflow(
     *, name: str = "", version: str = "1"
-) -> Callable[[Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]]], Workflow[P, T]]: ...
+) -> Callable[[Callable[[Tx, *Ts], Coroutine[Any, Any, T]]], Workflow[T, *Ts]]: ...
 def workflow(
-    fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]] | None = None, /, *, name: str = "", version: str = "1"
+    fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]] | None = None, /, *, name: str = "", version: str = "1"
 ) -> object:
     """Declare an async function ``(tx, *input) -> result`` to be a workflow.
 
@@ -86,7 +90,7 @@ def workflow(
     began with. Raises ``WorkflowError`` when the function cannot be one.
     """
 
-    def declare(fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]]) -> Workflow[P, T]:
+    def declare(fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]]) -> Workflow[T, *Ts]:
         return Workflow(fn, name=name or getattr(fn, "__name__", ""), version=version)
 
     return declare if fn is None else declare(fn)

@@ -19,7 +19,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Awaitable
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 import msgspec
 
@@ -28,7 +28,7 @@ from flowtx_dsl.commands import Call, Command, Compensate, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
 from flowtx_dsl.errors import FlowtxError, PayloadError, RunCancelled, RunClosed
 from flowtx_dsl.tx import Tx
-from flowtx_dsl.workflow import Workflow
+from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
 from flowtx_engine.kernel.events import (
     Attempted,
@@ -71,7 +71,7 @@ class _Registered:
 class Kernel:
     """One run in memory; is the ``Run`` behind its ``Tx``."""
 
-    def __init__(self, workflow: Workflow[Any, Any], payload: bytes, *, gid: str) -> None:
+    def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str) -> None:
         """``payload`` is the input as a JSON array; it is read when ``Began`` is fed."""
         self.gid = gid
         self.phase: Phase = "new"
