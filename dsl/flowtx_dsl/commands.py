@@ -10,19 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.targets import Target
-
-
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of a target with its arguments already encoded: ``payload`` is a JSON array."""
-
-    target: Target
-    payload: bytes
-
-    @property
-    def name(self) -> str:
-        """What messages and events call it."""
-        return self.target.name
+from flowtx_dsl.targets import Call
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +25,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compensate(msgspec.Struct, frozen=True, kw_only=True):
-    """Take a step back: as a step, but no refusal ends it. ``result`` is the step's (JSON), None when unknown."""
+    """Take ``step`` back: as a step, but no refusal ends it. ``result`` is the step's (JSON), None when unknown."""
 
     call: Call
     where: str
     retry: Retry
     timeout_s: float | None = None
+    step: Call
     result: bytes | None = None
 
 

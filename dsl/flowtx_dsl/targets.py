@@ -34,9 +34,9 @@ class FunctionTarget(msgspec.Struct, frozen=True):
         """How its arguments and result travel."""
         return signature_of(self.fn)
 
-    def encode_args(self, args: tuple[object, ...]) -> bytes:
-        """The arguments as a JSON array; raises ``PayloadError`` or ``WorkflowError``."""
-        return signature_of(self.fn).encode_args(args)
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError`` or ``WorkflowError``."""
+        return Call(target=self, payload=signature_of(self.fn).encode_args(args))
 
     @property
     def result(self) -> Decoder:
@@ -48,9 +48,9 @@ class FunctionTarget(msgspec.Struct, frozen=True):
 class HttpTarget(Generic[T]):
     """An HTTP participant.
 
-    One argument is the body itself, several are an array; ``bytes`` travel as they are, everything else as JSON. With
-    an empty body and no ``method`` the request is a GET, else a POST (spec 3.2). DTM's four query parameters are
-    appended to the URL; ``branch_id`` is the step's address unless given.
+    One argument is the body itself, several (or none) are an array; ``bytes`` travel as they are, everything else as
+    JSON. With an empty body and no ``method`` the request is a GET, else a POST (spec 3.2). DTM's four query parameters
+    are appended to the URL; ``branch_id`` is the step's address unless given.
     """
 
     url: str
@@ -65,9 +65,14 @@ class HttpTarget(Generic[T]):
         """What messages call it."""
         return self.url
 
-    def encode_args(self, args: tuple[object, ...]) -> bytes:
-        """The arguments as a JSON array; raises ``PayloadError``."""
-        return codec.encode(args, what=f"the arguments of {self.url}")
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError``."""
+        if len(args) == 1 and isinstance(args[0], bytes):
+            kept = args[0].decode(errors="backslashreplace")  # for people to read: the body itself is what is sent
+            return Call(target=self, payload=codec.encode([kept], what=self.url), body=args[0])
+        what = f"the arguments of {self.url}"
+        payload = codec.encode(args, what=what)
+        return Call(target=self, payload=payload, body=codec.encode(args[0], what=what) if len(args) == 1 else payload)
 
     @property
     def result(self) -> Decoder:
@@ -76,6 +81,19 @@ class HttpTarget(Generic[T]):
 
 
 Target = FunctionTarget | HttpTarget[Any]
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a target: its arguments as a JSON array, and for a remote one the request's body."""
+
+    target: Target
+    payload: bytes
+    body: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """What messages and events call it."""
+        return self.target.name
 
 
 def http(

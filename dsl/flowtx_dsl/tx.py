@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar, TypeVarTuple, overload
 from uuid import UUID
 
-from flowtx_dsl.commands import Call, Command, Sleep, Step
+from flowtx_dsl.commands import Command, Sleep, Step
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.targets import HttpTarget, target_of
@@ -117,21 +117,16 @@ class Tx:
         up, ``PayloadError`` when an argument cannot be journaled, ``WorkflowError`` when an argument is missing.
         """
         where = _where(inspect.currentframe())
-        target = target_of(fn)
-        payload = target.encode_args(args)
-        compensation = None
-        if compensate is not None:
-            undo = target_of(compensate)
-            compensation = Call(target=undo, payload=undo.encode_args(args))
+        call = target_of(fn).call(args)
         if timeout_s is not None and not timeout_s > 0:
-            raise WorkflowError(f"step {target.name}: timeout_s={timeout_s!r}, expected seconds above zero, or None")
+            raise WorkflowError(f"step {call.name}: timeout_s={timeout_s!r}, expected seconds above zero, or None")
         return await self._run.ask(
             Step(
-                call=Call(target=target, payload=payload),
+                call=call,
                 where=where,
                 retry=retry,
                 timeout_s=timeout_s,
-                compensation=compensation,
+                compensation=None if compensate is None else target_of(compensate).call(args),
                 compensates_refused=compensate_refused,
             )
         )

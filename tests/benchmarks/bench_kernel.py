@@ -88,7 +88,7 @@ def main() -> None:
     run_in_kernel()
     bare = per_second(run_bare)
     kernel = per_second(run_in_kernel)
-    print(f"kernel: {kernel:,.0f} two-step workflows/s; bare coroutine loop: {bare:,.0f}/s; ratio 1:{bare / kernel:.1f}")
+    print(f"kernel: {kernel:,.0f} two-step workflows/s; bare coroutines: {bare:,.0f}/s; ratio 1:{bare / kernel:.1f}")
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ from typing import Literal, assert_never
 import msgspec
 
 from flowtx_dsl import codec
-from flowtx_dsl.commands import Call, Command, Compensate, Sleep, Step
+from flowtx_dsl.commands import Command, Compensate, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
 from flowtx_dsl.errors import FlowtxError, PayloadError, RunCancelled, RunClosed
+from flowtx_dsl.targets import Call
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
@@ -391,12 +392,15 @@ class Kernel:
     async def _take_back(self, registered: list[_Registered]) -> None:
         for entry in reversed(registered):
             step = entry.step
-            await Ask(
-                Compensate(
-                    call=entry.call, where=step.where, retry=step.retry, timeout_s=step.timeout_s, result=entry.result
-                ),
-                f"{entry.address}/c",
+            taken_back = Compensate(
+                call=entry.call,
+                where=step.where,
+                retry=step.retry,
+                timeout_s=step.timeout_s,
+                step=step.call,
+                result=entry.result,
             )
+            await Ask(taken_back, f"{entry.address}/c")
 
     def _end_failed(self) -> None:
         self.phase = "ended"

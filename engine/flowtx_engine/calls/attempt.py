@@ -1,0 +1,55 @@
+"""An attempt at a step, and its outcome: the border between the runtime and whatever performs calls.
+
+The law of this file: an attempt has exactly one outcome. ``unknown`` is one of the four, and the honest one whenever
+nobody can tell whether the participant acted.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from flowtx_dsl.commands import Compensate, Step
+
+Op = Literal["action", "compensate"]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try at a step or a compensation; ``number`` counts from 1."""
+
+    gid: str
+    address: str
+    number: int
+    command: Step | Compensate
+
+    @property
+    def op(self) -> Op:
+        """What is asked of the participant."""
+        return "compensate" if isinstance(self.command, Compensate) else "action"
+
+    @property
+    def step_address(self) -> str:
+        """The address of the step, also for its compensation."""
+        return self.address.removesuffix("/c") if isinstance(self.command, Compensate) else self.address
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: the same at every attempt, different for a step and its compensation."""
+        return f"{self.gid}/{self.address}"
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an attempt: ``value`` (JSON) when it succeeded, else the ``error`` that says why."""
+
+    kind: Literal["succeeded", "refused", "ongoing", "unknown"]
+    value: bytes = b"null"
+    error: Exception | None = None
+
+
+class Performer(Protocol):
+    """Whatever performs attempts: the real one, or a simulated world's."""
+
+    async def perform(self, attempt: Attempt) -> Outcome:
+        """Make one attempt; never raises but when it is cancelled."""
+        ...

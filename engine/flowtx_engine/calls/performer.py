@@ -1,0 +1,33 @@
+"""The performer: branches on what a step calls. One line a kind of target; what each does is in its own file."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import trio
+
+from flowtx_dsl.targets import FunctionTarget, HttpTarget
+from flowtx_engine.calls.attempt import Attempt, Outcome
+from flowtx_engine.calls.functions import perform_function
+from flowtx_engine.calls.http_step import perform_http
+from flowtx_engine.calls.http_types import HttpTransport
+
+
+class Calls:
+    """Performs attempts for real, over one HTTP transport and one pool of threads."""
+
+    def __init__(self, transport: HttpTransport, *, threads_max: int = 40, http_timeout_s: float = 30.0) -> None:
+        """``http_timeout_s`` limits an HTTP attempt whose step names no ``timeout_s``."""
+        self._transport = transport
+        self._threads = trio.CapacityLimiter(threads_max)
+        self._http_timeout_s = http_timeout_s
+
+    async def perform(self, attempt: Attempt) -> Outcome:
+        """Make one attempt; never raises but when it is cancelled."""
+        match attempt.command.call.target:
+            case FunctionTarget() as target:
+                return await perform_function(target, attempt, self._threads)
+            case HttpTarget() as target:
+                return await perform_http(target, attempt, self._transport, default_timeout_s=self._http_timeout_s)
+            case target:
+                assert_never(target)
