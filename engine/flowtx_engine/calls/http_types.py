@@ -30,7 +30,11 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """One whole response: `headers` with lower-cased names in the order received, `body` de-chunked and decompressed."""
+    """One whole response.
+
+    `headers` have lower-cased names and keep the order received; their values hold one character for each byte
+    (latin-1). `body` is de-chunked and decompressed.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
