@@ -1,0 +1,1 @@
+"""Examples: small programs that use flowtx as its users do."""
