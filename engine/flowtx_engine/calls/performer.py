@@ -24,10 +24,11 @@ class Calls:
 
     async def perform(self, attempt: Attempt) -> Outcome:
         """Make one attempt; never raises but when it is cancelled."""
-        match attempt.command.call.target:
-            case FunctionTarget() as target:
+        target = attempt.command.call.target
+        match target:
+            case FunctionTarget():
                 return await perform_function(target, attempt, self._threads)
-            case HttpTarget() as target:
+            case HttpTarget():
                 return await perform_http(target, attempt, self._transport, default_timeout_s=self._http_timeout_s)
-            case target:
+            case _:
                 assert_never(target)

@@ -32,8 +32,9 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` orders transactions by creation, for paging. ``owner`` is the node that drives it, "" for nobody.
     ``wake_at`` is when somebody must drive it (None: only an event can bring it on, or it is final); all instants are
-    seconds since the epoch. ``attempt_count`` and ``last_error`` speak of the step it last waited for. ``nudged_at``
-    is when somebody else than its owner last appended to it.
+    seconds since the epoch. ``attempt_count`` (consecutive faults) and ``last_error`` speak of the step it last waited
+    for. ``result`` is the value (JSON) once it succeeded, the error (an ``ErrorRecord`` as JSON) once it failed.
+    ``nudged_at`` is when somebody else than its owner last appended to it.
     """
 
     id: int

@@ -42,16 +42,17 @@ class Store(Protocol):
         """A page, newest first; ``before_id`` is the id of the last row of the page before."""
         ...
 
-    def claim(self, node: str, now_at: float, limit: int) -> list[Transaction]:
+    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> list[Transaction]:
         """Take for ``node`` up to ``limit`` due transactions of nobody or of a dead node, most overdue first.
 
+        ``workflows`` are the names and versions whose code the node has loaded; others are left to other nodes.
         Due means ``wake_at <= now_at``; dead means the node's ``alive_until_at`` is before ``now_at`` or it is not
         known. Two nodes never get the same one.
         """
         ...
 
-    def next_wake_at(self) -> float | None:
-        """The earliest ``wake_at`` of a transaction that belongs to nobody, or None."""
+    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
+        """The earliest ``wake_at`` of a transaction of these workflows that belongs to nobody, or None."""
         ...
 
     def owned(self, node: str) -> list[str]:

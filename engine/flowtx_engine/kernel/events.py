@@ -102,9 +102,10 @@ class Stopped(Fact, frozen=True, kw_only=True, tag="stopped"):
 
 
 class Parked(Fact, frozen=True, kw_only=True, tag="parked"):
-    """The run was dropped from memory until ``wake_at`` (seconds since the epoch)."""
+    """The run was dropped from memory, until ``wake_at`` (seconds since the epoch) or for the ``reason`` given."""
 
-    wake_at: float
+    wake_at: float | None = None
+    reason: str = ""
 
 
 class Ended(Fact, frozen=True, kw_only=True, tag="ended"):
@@ -168,7 +169,7 @@ def describe(fact: AnyFact) -> str:
         case Cancelled() | Stopped():
             return fact.reason
         case Parked():
-            return "dropped from memory until its next wake-up"
+            return fact.reason or "dropped from memory until its next wake-up"
         case Ended():
             return fact.status if fact.error is None else f"{fact.status}: {fact.error.text}"
         case _:

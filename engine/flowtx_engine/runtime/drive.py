@@ -1,0 +1,387 @@
+"""Driving: brings one transaction on until it ends, or rests long enough to be parked.
+
+The law of this file: one loop, one direction. Outcomes become facts, facts are fed to the kernel and written to the
+journal in one append, and only what is durable leaves the process: no call starts before the append that led to it has
+returned. If the append meets a conflict, somebody else was first: the kernel is thrown away and rebuilt from the
+journal, and what is in flight goes on.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import trio
+
+from flowtx_dsl.commands import Compensate, Sleep
+from flowtx_dsl.errors import FlowtxError, NondeterminismError
+from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
+from flowtx_engine.journal.errors import ConflictError, SchemaError
+from flowtx_engine.journal.journal import Journal
+from flowtx_engine.journal.records import RowChange, Transaction, Write
+from flowtx_engine.journal.resolve import append_surely
+from flowtx_engine.kernel.events import AnyFact, Cancelled, Event, Fired, Parked, Stopped
+from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.kernel.tasks import Abandoned, Asked
+from flowtx_engine.runtime.clock import Clock
+from flowtx_engine.runtime.history import event_of, row_of
+from flowtx_engine.runtime.judge import fact_of
+from flowtx_engine.runtime.limits import EngineLimits
+from flowtx_engine.runtime.row import change_of, changed
+from flowtx_engine.runtime.watch import Watch
+
+External = Cancelled | Stopped
+"""What others may put into a run's journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What every driver of an engine shares."""
+
+    node: str
+    journal: Journal
+    performer: Performer
+    clock: Clock
+    dice: random.Random
+    limits: EngineLimits
+    watch: Watch
+
+
+class Driver:
+    """One active transaction."""
+
+    def __init__(self, tools: Tools, workflow: AnyWorkflow, transaction: Transaction, first: Event | None) -> None:
+        """``first`` is the event of a transaction that was created just now; None reads the journal."""
+        self.transaction = transaction
+        self.is_resting = False
+        self._tools = tools
+        self._workflow = workflow
+        self._kernel = self._new_kernel()
+        self._last: Event | None = None
+        self._first = first
+        self._in_flight: dict[str, trio.CancelScope] = {}
+        self._outcomes: list[tuple[str, Outcome]] = []
+        self._external: list[_Put] = []
+        self._wake = trio.Event()
+        self._closing = False
+        self._finished = False
+        self._read_again = False
+
+    # -- what the engine uses
+
+    async def run(self) -> None:
+        """Drive until the transaction ends, is parked, or the engine closes.
+
+        Raises one of ``STUCK`` when only other code can bring the run on, ``LostError`` when another node drives it.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._begin()
+                while await self._go_on(nursery):
+                    pass
+                nursery.cancel_scope.cancel()
+        finally:
+            self._finish()
+            self._kernel.close()
+
+    async def put(self, fact: External) -> bool:
+        """Append something from outside to the run's journal; True once it is durable, False if the run was over."""
+        if self._finished:
+            return False
+        put = _Put(fact)
+        self._external.append(put)
+        self._wake.set()
+        await put.answered.wait()
+        return put.is_durable
+
+    def nudge(self) -> None:
+        """Somebody else appended to the journal: read it."""
+        self._read_again = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Start no more calls; ``run`` returns when those in flight are done."""
+        self._closing = True
+        self._wake.set()
+
+    # -- the loop
+
+    async def _go_on(self, nursery: trio.Nursery) -> bool:
+        """One turn: start what is due, wait until something happens, write it down. False when there is no more."""
+        if self._kernel.ended is not None:
+            return self._finish()
+        self._start_due(nursery)
+        if self._is_idle():
+            if self._closing:
+                return self._finish()
+            due_at = self._next_due_at()
+            if due_at is None or due_at > self._tools.clock.now_at():
+                self._rest()
+            if self._is_far(due_at):
+                await self._park()
+                if self._is_idle() and self.transaction.owner != self._tools.node:
+                    return self._finish()
+        await self._wait()
+        self.is_resting = False
+        if self._read_again:
+            await self._catch_up()
+        facts = self._take_facts()
+        if facts:
+            await self._write(facts)
+        return True
+
+    def _is_idle(self) -> bool:
+        return not (self._in_flight or self._outcomes or self._external or self._read_again)
+
+    def _finish(self) -> bool:
+        """From here on nothing from outside is taken; whoever is still waiting is told so. Always False."""
+        self._finished = True
+        for put in self._external:
+            put.answered.set()
+        self._external.clear()
+        return False
+
+    async def _begin(self) -> None:
+        """Bring the kernel to where the journal is."""
+        if self._first is not None:
+            self._feed(self._first)
+            self._first = None
+        else:
+            await self._load()
+
+    async def _load(self) -> None:
+        self._kernel.close()
+        self._kernel = self._new_kernel()
+        for row in await self._tools.journal.history(self.transaction.gid):
+            self._feed(event_of(row))
+
+    async def _catch_up(self) -> None:
+        """Read what others appended: on a conflict, or because somebody said so."""
+        self._read_again = False
+        row = await self._tools.journal.transaction(self.transaction.gid)
+        if row is None:
+            raise LostError(f"transaction {self.transaction.gid} is gone from the journal")
+        self.transaction = row
+        await self._load()
+        for address in [address for address in self._in_flight if self._kernel.asked(address) is None]:
+            self._in_flight[address].cancel()
+        if row.is_final:
+            self._tools.watch.tell(row)
+        elif row.owner not in ("", self._tools.node):
+            raise LostError(f"transaction {row.gid} belongs to {row.owner or 'nobody'} now")
+
+    async def _wait(self) -> None:
+        """Until an outcome, something from outside, or the next due instant."""
+        if self._outcomes or self._external or self._read_again:
+            return
+        due_at = self._next_due_at()
+        timeout_s = float("inf") if due_at is None else max(0.0, due_at - self._tools.clock.now_at())
+        with trio.move_on_after(timeout_s):
+            await self._wake.wait()
+        self._wake = trio.Event()
+
+    # -- calls
+
+    def _start_due(self, nursery: trio.Nursery) -> None:
+        if self._closing:
+            return
+        now_at = self._tools.clock.now_at()
+        waiting_outcomes = {address for address, _ in self._outcomes}
+        for asked in self._kernel.waiting:
+            if (
+                not isinstance(asked.command, Sleep)
+                and asked.address not in self._in_flight
+                and asked.address not in waiting_outcomes
+                and asked.retry_at <= now_at
+                and not self._must_wait_for_its_step(asked)
+            ):
+                scope = trio.CancelScope()
+                self._in_flight[asked.address] = scope
+                nursery.start_soon(self._perform, asked, scope)
+
+    def _must_wait_for_its_step(self, asked: Asked) -> bool:
+        """A compensation never overtakes a call of its own step that was given up but is still on its way."""
+        return isinstance(asked.command, Compensate) and asked.address.removesuffix("/c") in self._in_flight
+
+    async def _perform(self, asked: Asked, scope: trio.CancelScope) -> None:
+        assert not isinstance(asked.command, Sleep), asked
+        attempt = Attempt(
+            gid=self.transaction.gid,
+            address=asked.address,
+            number=asked.attempt_count + 1,
+            command=asked.command,
+        )
+        try:
+            with scope:
+                self._outcomes.append((asked.address, await self._tools.performer.perform(attempt)))
+        finally:
+            del self._in_flight[asked.address]
+            self._wake.set()
+
+    # -- facts
+
+    def _take_facts(self) -> list[_Happened]:
+        """Everything that happened since: from outside first, then outcomes, then timers."""
+        happened = [_Happened(address="", fact=put.fact, put=put) for put in self._external]
+        self._external.clear()
+        now_at = self._tools.clock.now_at()
+        for address, outcome in self._outcomes:
+            asked = self._kernel.asked(address)
+            if asked is not None:
+                fact = fact_of(asked, outcome, now_at=now_at, dice=self._tools.dice.random())
+                happened.append(_Happened(address=address, fact=fact))
+        self._outcomes.clear()
+        for asked in self._kernel.waiting:
+            command = asked.command
+            if isinstance(command, Sleep) and command.until_at <= now_at:
+                happened.append(_Happened(address=asked.address, fact=Fired(until_at=command.until_at)))
+        return happened
+
+    async def _write(self, happened: list[_Happened]) -> None:
+        """Feed what happened and make it durable with all it led to; what that asked for starts only afterwards."""
+        while True:
+            written = [one for one in happened if self._takes(one)]
+            events = [event for one in written for event in self._feed_if_taken(one)]
+            if not events:
+                break
+            if self._kernel.ended is not None:
+                events.append(self._feed_new("", self._kernel.ended))
+            if await self._append(events):
+                break
+            # Somebody else was first, and the kernel is another one now: offer it the same facts again.
+        for one in happened:
+            if one.put is not None:
+                one.put.is_durable = one in written
+                one.put.answered.set()
+
+    def _takes(self, one: _Happened) -> bool:
+        """False when the run is over or no longer waits for this."""
+        return self._kernel.ended is None and (not one.address or self._kernel.asked(one.address) is not None)
+
+    def _feed_if_taken(self, one: _Happened) -> list[Event]:
+        """An earlier fact of the same turn may have ended the run or given the address up."""
+        return [self._feed_new(one.address, one.fact)] if self._takes(one) else []
+
+    async def _append(self, events: list[Event]) -> bool:
+        """Make events durable; False when somebody else was first, with the kernel rebuilt from what they wrote."""
+        gid, limits = self.transaction.gid, self._tools.limits
+        if events[-1].seq >= limits.journal_events_max and self._kernel.ended is None:
+            raise TooLongError(
+                f"transaction {gid}: its journal has reached {limits.journal_events_max} events (journal_events_max)"
+            )
+        change = change_of(
+            self.transaction,
+            self._kernel,
+            events,
+            next_due_at=self._next_due_at(),
+            owner="" if self._parks() else self._tools.node,
+        )
+        write = Write(gid=gid, rows=tuple(row_of(gid, event) for event in events), change=change)
+        try:
+            await append_surely(
+                self._tools.journal, write, pause_s=limits.journal_pause_s, pause_max_s=limits.journal_pause_max_s
+            )
+        except ConflictError:
+            await self._catch_up()
+            return False
+        if change is not None:
+            self.transaction = changed(self.transaction, change)
+        if self.transaction.is_final:
+            self._tools.watch.tell(self.transaction)
+        return True
+
+    def _feed_new(self, address: str, fact: AnyFact) -> Event:
+        last_at = self._last.at if self._last is not None else 0.0
+        # Clocks of two machines, or one that was set back, must not make a run's time go backwards.
+        at = max(self._tools.clock.now_at(), last_at)
+        event = Event(seq=self._kernel.next_seq, at=at, address=address, fact=fact)
+        self._feed(event)
+        return event
+
+    def _feed(self, event: Event) -> None:
+        self._last = event
+        for order in self._kernel.feed(event):
+            if isinstance(order, Abandoned) and order.address in self._in_flight:
+                self._in_flight[order.address].cancel()
+
+    # -- resting
+
+    def _rest(self) -> None:
+        self.is_resting = True
+        self._tools.watch.tell(self.transaction)
+
+    def _next_due_at(self) -> float | None:
+        """When the next timer or attempt is due; None when only an event can bring the run on."""
+        due = [
+            asked.command.until_at if isinstance(asked.command, Sleep) else asked.retry_at
+            for asked in self._kernel.waiting
+            if asked.address not in self._in_flight
+        ]
+        return min(due, default=None)
+
+    def _is_far(self, due_at: float | None) -> bool:
+        return due_at is None or due_at > self._tools.clock.now_at() + self._tools.limits.park_after_s
+
+    def _parks(self) -> bool:
+        """True when nothing is on its way and nothing is due soon, so the run can leave memory with this append."""
+        idle = not self._in_flight and not self._outcomes and not self._external and not self._closing
+        return idle and self._kernel.ended is None and self._is_far(self._next_due_at())
+
+    async def _park(self) -> None:
+        """Give the transaction back until it is due, unless the last append has done so already."""
+        if self.transaction.owner == self._tools.node:
+            await self._append([self._feed_new("", Parked(wake_at=self._next_due_at()))])
+
+    async def say_stuck(self, error: Exception) -> None:
+        """Note in the journal, once, why this run cannot go on; nothing is performed and it stays as it is."""
+        reason = str(error)
+        self._kernel.close()
+        history = await self._tools.journal.history(self.transaction.gid)
+        last = event_of(history[-1])
+        if isinstance(last.fact, Parked) and last.fact.reason == reason:
+            return
+        event = Event(
+            seq=last.seq + 1, at=max(self._tools.clock.now_at(), last.at), address="", fact=Parked(reason=reason)
+        )
+        change = RowChange(updated_at=event.at, last_error=reason)
+        write = Write(gid=self.transaction.gid, rows=(row_of(self.transaction.gid, event),), change=change)
+        await self._tools.journal.append(write)
+
+    def _new_kernel(self) -> Kernel:
+        return Kernel(self._workflow, self.transaction.input, gid=self.transaction.gid)
+
+    def __repr__(self) -> str:
+        return f"<Driver of {self.transaction!r}: {self._kernel!r}, {len(self._in_flight)} in flight>"
+
+
+class _Put:
+    """Something from outside on its way into the journal."""
+
+    __slots__ = ("answered", "fact", "is_durable")
+
+    def __init__(self, fact: External) -> None:
+        self.fact = fact
+        self.answered = trio.Event()
+        self.is_durable = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Happened:
+    address: str
+    fact: AnyFact
+    put: _Put | None = None
+
+
+class LostError(Exception):
+    """This node may not drive the transaction any more: let it go without a word."""
+
+
+class TooLongError(FlowtxError):
+    """A run's journal has reached its limit; nothing more is performed."""
+
+    remedy = "Raise journal_events_max, or stop the transaction by force."
+
+
+STUCK = (NondeterminismError, SchemaError, TooLongError)
+"""Errors that no retry can mend, only other code: the run waits as it is."""

@@ -1,0 +1,472 @@
+"""Engine: the face of the runtime. Begins transactions, drives them, recovers what a crash left, and answers questions.
+
+The law of this file: a promise is made only after the journal has it. Every active transaction has one driver, in one
+nursery; a driver that fails hurts its own transaction only.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import uuid
+from collections.abc import Iterable
+from typing import Any, TypeVar, TypeVarTuple
+
+import msgspec
+import trio
+
+from flowtx_dsl.error_codec import ErrorRecord, decode_error
+from flowtx_dsl.errors import (
+    EngineClosed,
+    FlowtxError,
+    GidTaken,
+    NoSuchTransaction,
+    Overloaded,
+    PayloadError,
+    TransactionFailed,
+    WorkflowError,
+)
+from flowtx_dsl.workflow import AnyWorkflow, Workflow
+from flowtx_engine.calls.attempt import Performer
+from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
+from flowtx_engine.journal.journal import Journal
+from flowtx_engine.journal.records import Filter, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.kernel.events import Began, Cancelled, Ended, Event, Stopped
+from flowtx_engine.runtime.clock import Clock, SystemClock
+from flowtx_engine.runtime.drive import STUCK, Driver, External, LostError, Tools
+from flowtx_engine.runtime.history import event_of, row_of
+from flowtx_engine.runtime.limits import EngineLimits
+from flowtx_engine.runtime.registry import Registry
+from flowtx_engine.runtime.watch import Watch
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+log = logging.getLogger("flowtx.engine")
+
+GID_MAX = 128
+"""The longest gid, in characters: DTM's own SQL stores hold no more (spec 1)."""
+OTHER_NODE_POLL_S = 1.0
+"""How often a transaction that another node drives is looked at by who waits for it here."""
+
+
+class AlreadyFinal(FlowtxError):
+    """The transaction has ended; ``status`` says how."""
+
+    def __init__(self, gid: str, status: str) -> None:
+        super().__init__(f"transaction {gid} has ended: {status}")
+        self.status = status
+
+
+class Engine:
+    """One node: drives the transactions of one journal together with every other node on the same database."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        performer: Performer,
+        *,
+        workflows: Iterable[AnyWorkflow] = (),
+        limits: EngineLimits | None = None,
+        clock: Clock | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        """Raises ``WorkflowError`` when two workflows share a name. Nothing happens until ``serve`` runs."""
+        dice = dice or random.Random()
+        self.node = f"node-{dice.getrandbits(64):016x}"
+        self.limits = limits or EngineLimits()
+        self._journal = journal
+        self._clock = clock or SystemClock()
+        self._dice = dice
+        self._registry = Registry(workflows)
+        self._watch = Watch()
+        self._tools = Tools(
+            node=self.node,
+            journal=journal,
+            performer=performer,
+            clock=self._clock,
+            dice=dice,
+            limits=self.limits,
+            watch=self._watch,
+        )
+        self._active: dict[str, Driver] = {}
+        self._stuck: dict[str, Exception] = {}
+        self._drivers: trio.Nursery | None = None
+        self._drivers_done = trio.Event()
+        self._closing = False
+        self._all_gone = trio.Event()
+        self._look = trio.Event()
+        self._lost_answer = False
+
+    # -- life
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the node until it is cancelled: drive, recover, beat. Cancelling it is a crash; see ``shut_down``."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._journal.serve)
+            await self._beat()
+            try:
+                async with trio.open_nursery() as drivers:
+                    self._drivers = drivers
+                    drivers.start_soon(self._beat_for_ever)
+                    drivers.start_soon(self._claim_for_ever)
+                    task_status.started()
+            finally:
+                self._drivers = None
+                self._drivers_done.set()
+
+    async def shut_down(self) -> None:
+        """Take no more work, let calls in flight end within the grace period, give everything else back."""
+        self._closing = True
+        with trio.move_on_after(self.limits.grace_s):
+            for driver in list(self._active.values()):
+                driver.close()
+            while self._active:
+                self._all_gone = trio.Event()
+                await self._all_gone.wait()
+        if self._drivers is not None:
+            self._drivers.cancel_scope.cancel()
+            await self._drivers_done.wait()
+        await self._journal.release(self.node, self.now_at())
+
+    def now_at(self) -> float:
+        """The engine's time, in seconds since the epoch."""
+        return self._clock.now_at()
+
+    # -- the words of the library
+
+    async def run(self, workflow: Workflow[T, *Ts], *args: *Ts, gid: str = "") -> T:
+        """Run a transaction to its end and return its result; the same ``gid`` and input again give the same run.
+
+        Raises ``TransactionFailed`` when it failed and was compensated (``__cause__`` says what turned it round), and
+        whatever ``start`` raises.
+        """
+        gid = await self.start(workflow, *args, gid=gid)
+        result: T = self._result_of(workflow, await self._until_final(gid))
+        return result
+
+    async def start(self, workflow: Workflow[T, *Ts], *args: *Ts, gid: str = "") -> str:
+        """Begin a transaction and return its gid; it is durable by then. Without a ``gid``, one is made.
+
+        Raises ``GidTaken`` when the gid belongs to another workflow or input, ``PayloadError`` or ``WorkflowError``
+        when the input does not fit, ``Overloaded``, ``EngineClosed``, and ``JournalUnavailable`` when the database
+        fails (the transaction may then exist: start it again with the same gid).
+        """
+        payload = workflow.signature.encode_args(args)
+        row, is_new = await self.create(workflow, payload, gid=gid or str(uuid.uuid4()), pattern="workflow")
+        if not is_new and (row.workflow, row.input) != (workflow.name, payload):
+            what = "another input" if row.workflow == workflow.name else f"workflow {row.workflow}"
+            raise GidTaken(f"gid {row.gid} was begun with {what}, status {row.status}")
+        return row.gid
+
+    async def wait(self, gid: str) -> Any:
+        """The result of a transaction, as plain data, when it ends.
+
+        Raises ``TransactionFailed``, ``NoSuchTransaction``, and what keeps the run from going on here, such as
+        ``NondeterminismError``.
+        """
+        return self._result_of(None, await self._until_final(gid))
+
+    async def cancel(self, gid: str, *, reason: str = "") -> None:
+        """Ask a run to unwind and compensate; durable when it returns.
+
+        Raises ``NoSuchTransaction``, ``AlreadyFinal``.
+        """
+        await self._put(gid, Cancelled(reason=reason))
+
+    async def stop(self, gid: str, *, reason: str = "") -> None:
+        """End a transaction as failed by force: nothing more is called, nothing compensated (spec 2.4, forceStop).
+
+        Raises ``NoSuchTransaction``, ``AlreadyFinal``.
+        """
+        await self._put(gid, Stopped(reason=reason))
+
+    async def transaction(self, gid: str) -> Transaction | None:
+        """A transaction's row as the journal has it, or None."""
+        return await self._journal.transaction(gid)
+
+    async def transactions(
+        self, wanted: Filter | None = None, *, before_id: int | None = None, limit: int = 100
+    ) -> list[Transaction]:
+        """A page of transactions, newest first; ``before_id`` is the id of the last one of the page before."""
+        return await self._journal.transactions(wanted or Filter(), before_id=before_id, limit=limit)
+
+    async def history(self, gid: str) -> list[Event]:
+        """A transaction's journal, in order; empty when there is none."""
+        return [event_of(row) for row in await self._journal.history(gid)]
+
+    # -- what front ends use
+
+    async def create(
+        self, workflow: AnyWorkflow, payload: bytes, *, gid: str, pattern: str, options: bytes = b"{}"
+    ) -> tuple[Transaction, bool]:
+        """Begin a transaction, durable when this returns: its row and True, or the existing row of the gid and False.
+
+        Raises as ``start`` does, but does not compare an existing transaction with this one.
+        """
+        self._check_new(gid, payload)
+        if self._registry.add(workflow):
+            self._look.set()
+        now_at = self.now_at()
+        began = Event(seq=0, at=now_at, address="", fact=Began(workflow=workflow.name, version=workflow.version))
+        new = NewTransaction(
+            pattern=pattern,
+            workflow=workflow.name,
+            version=workflow.version,
+            status="submitted",
+            owner=self.node,
+            wake_at=now_at,
+            input=payload,
+            options=options,
+            created_at=now_at,
+        )
+        # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
+        with trio.CancelScope(shield=True):
+            try:
+                await self._journal.append(Write(gid=gid, rows=(row_of(gid, began),), change=new))
+            except ConflictError:
+                existing = await self._journal.transaction(gid)
+                if existing is None:
+                    raise
+                return existing, False
+            except JournalUnavailable:
+                self._lost_answer = True  # it may be stored after all: the next beat looks
+                raise
+            row = _row_of_new(gid, new)
+            self._drive(workflow, row, began)
+        return row, True
+
+    async def rest(self, gid: str, *, timeout_s: float) -> Transaction:
+        """The transaction when its run ends or rests (nothing in flight, waiting for time), or when the time is up.
+
+        Raises ``NoSuchTransaction``.
+        """
+        driver = self._active.get(gid)
+        if driver is not None and not driver.is_resting:
+            told = await self._watch.wait(gid, timeout_s)
+            return told if told is not None else driver.transaction
+        return driver.transaction if driver is not None else await self._must_have(gid)
+
+    # -- inside
+
+    def _check_new(self, gid: str, payload: bytes) -> None:
+        if self._closing or self._drivers is None:
+            raise EngineClosed("the engine is not running; nothing was stored")
+        if not 0 < len(gid) <= GID_MAX or "\0" in gid:
+            raise WorkflowError(
+                f"a gid has 1 to {GID_MAX} characters, got {len(gid)}", remedy="Use a shorter, non-empty gid."
+            )
+        if len(payload) > self.limits.input_bytes_max:
+            raise PayloadError(
+                f"the input of {gid} has {len(payload)} bytes, at most {self.limits.input_bytes_max} are taken "
+                "(input_bytes_max)",
+                remedy="Pass a reference to large data instead of the data, or raise the limit.",
+            )
+        if len(self._active) >= self.limits.active_max:
+            raise Overloaded(f"{len(self._active)} transactions are active, the limit (active_max) is reached")
+
+    async def _must_have(self, gid: str) -> Transaction:
+        row = await self._journal.transaction(gid)
+        if row is None:
+            raise NoSuchTransaction(f"no transaction has the gid {gid}")
+        return row
+
+    async def _until_final(self, gid: str) -> Transaction:
+        while True:
+            driver = self._active.get(gid)
+            if driver is None:
+                row = await self._must_have(gid)
+                if row.is_final:
+                    return row
+                if gid in self._stuck:
+                    raise self._stuck[gid]
+                if gid not in self._active:
+                    await self._watch.wait(gid, OTHER_NODE_POLL_S)
+                continue
+            if driver.transaction.is_final:
+                return driver.transaction
+            told = await self._watch.wait(gid, float("inf"))
+            if told is not None and told.is_final:
+                return told
+
+    def _result_of(self, workflow: Workflow[T, *Ts] | None, row: Transaction) -> Any:
+        assert row.result is not None, row
+        if row.status == "failed":
+            error = msgspec.json.decode(row.result, type=ErrorRecord | None)
+            cause = decode_error(error) if error is not None else None
+            raise TransactionFailed(row.gid, row.reason) from cause
+        if workflow is None:
+            return msgspec.json.decode(row.result)
+        return workflow.signature.result.decode(row.result, what=f"the result of {row.gid}")
+
+    async def _put(self, gid: str, fact: External) -> None:
+        """Put something from outside into a run's journal: through its driver here, else straight behind the fence."""
+        while True:
+            driver = self._active.get(gid)
+            if driver is not None and await driver.put(fact):
+                return
+            row = await self._must_have(gid)
+            if row.is_final:
+                raise AlreadyFinal(gid, row.status)
+            if gid not in self._active and await self._append_from_outside(row, fact):
+                return
+
+    async def _append_from_outside(self, row: Transaction, fact: External) -> bool:
+        """Append to a transaction that is not driven here; False when somebody else was first."""
+        history = await self._journal.history(row.gid)
+        at = max(self.now_at(), history[-1].at)
+        events = [Event(seq=len(history), at=at, address="", fact=fact)]
+        change = RowChange(updated_at=at, wake_at=at, nudged_at=at)
+        if isinstance(fact, Stopped):
+            error = ErrorRecord(type="flowtx:Stopped", text=fact.reason)
+            events.append(Event(seq=len(history) + 1, at=at, address="", fact=Ended(status="failed", error=error)))
+            change = RowChange(
+                updated_at=at,
+                nudged_at=at,
+                status="failed",
+                owner="",
+                wake_at=None,
+                result=msgspec.json.encode(error),
+                reason=fact.reason,
+                finished_at=at,
+            )
+        write = Write(gid=row.gid, rows=tuple(row_of(row.gid, event) for event in events), change=change)
+        try:
+            await self._journal.append(write)
+        except ConflictError:
+            return False
+        self._look.set()
+        return True
+
+    def _drive(self, workflow: AnyWorkflow, row: Transaction, first: Event | None) -> None:
+        assert self._drivers is not None, "serve() runs"
+        driver = Driver(self._tools, workflow, row, first)
+        self._active[row.gid] = driver
+        self._drivers.start_soon(self._drive_to_rest, driver)
+
+    async def _drive_to_rest(self, driver: Driver) -> None:
+        gid = driver.transaction.gid
+        try:
+            await driver.run()
+        except* LostError:
+            log.info("transaction %s is driven by another node now", gid)
+        except* Exception as errors:
+            await self._note_stuck(driver, errors)
+        finally:
+            if self._active.get(gid) is driver:
+                del self._active[gid]
+            self._all_gone.set()
+            if driver.transaction.wake_at is not None:
+                self._look.set()
+
+    async def _note_stuck(self, driver: Driver, errors: ExceptionGroup[Exception]) -> None:
+        """A run that cannot go on keeps its owner and waits for other code, that is, for a restart."""
+        gid = driver.transaction.gid
+        error = _first_leaf(errors)
+        if isinstance(error, STUCK):
+            log.error("transaction %s cannot go on: %s", gid, error)
+        else:
+            log.error("transaction %s: the engine failed while driving it", gid, exc_info=errors)
+        self._stuck[gid] = error
+        self._watch.tell(driver.transaction)
+        try:
+            await driver.say_stuck(error)
+        except (ConflictError, JournalUnavailable) as unwritten:
+            log.warning("transaction %s: why it waits could not be written: %s", gid, unwritten.message)
+
+    # -- beating and claiming
+
+    async def _beat(self) -> None:
+        now_at = self.now_at()
+        await self._journal.beat(self.node, now_at, now_at + 2 * self.limits.heartbeat_s)
+
+    async def _beat_for_ever(self) -> None:
+        """Say that this node is alive, and look for what others appended to its transactions."""
+        since_at = self.now_at()
+        while True:
+            await trio.sleep(self.limits.heartbeat_s)
+            try:
+                await self._beat()
+                looked_at = self.now_at()
+                # A row's nudged_at is read from another machine's clock: look a little further back.
+                for gid in await self._journal.nudged(self.node, since_at - self.limits.heartbeat_s):
+                    if gid in self._active:
+                        self._active[gid].nudge()
+                since_at = looked_at
+                await self._adopt_lost()
+            except JournalUnavailable as error:
+                log.warning("the journal did not take a heartbeat: %s", error)
+
+    async def _adopt_lost(self) -> None:
+        """Drive what is stored under this node's name but driven by nobody, after an append whose answer was lost."""
+        if not self._lost_answer:
+            return
+        self._lost_answer = False
+        for gid in await self._journal.owned(self.node):
+            if gid in self._active or gid in self._stuck:
+                continue
+            row = await self._journal.transaction(gid)
+            if row is not None and row.owner == self.node and not row.is_final and gid not in self._active:
+                self._drive_claimed(row)
+
+    async def _claim_for_ever(self) -> None:
+        """Take due transactions that nobody drives: after a crash, and whenever a parked one's time has come."""
+        while not self._closing:
+            self._look = trio.Event()
+            pause_s = self.limits.poll_s
+            try:
+                if await self._claim() == self.limits.claim_max:
+                    continue
+                next_at = await self._journal.next_wake_at(self._registry.keys)
+                if next_at is not None:
+                    pause_s = min(pause_s, max(0.0, next_at - self.now_at()))
+            except JournalUnavailable as error:
+                log.warning("the journal could not be searched for due transactions: %s", error)
+            with trio.move_on_after(pause_s):
+                await self._look.wait()
+
+    async def _claim(self) -> int:
+        room = min(self.limits.claim_max, self.limits.active_max - len(self._active))
+        if room <= 0 or not self._registry.keys:
+            return 0
+        claimed = await self._journal.claim(self.node, self.now_at(), room, self._registry.keys)
+        for row in claimed:
+            if row.gid not in self._active:
+                self._drive_claimed(row)
+        return len(claimed)
+
+    def _drive_claimed(self, row: Transaction) -> None:
+        self._drive(self._registry.find(row.workflow, row.version), row, None)
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.node}, {len(self._active)} active, {len(self._stuck)} stuck>"
+
+
+def _row_of_new(gid: str, new: NewTransaction) -> Transaction:
+    """A new transaction's row before anybody has read it: its ``id`` is 0, only the database knows the real one."""
+    return Transaction(
+        id=0,
+        gid=gid,
+        pattern=new.pattern,
+        workflow=new.workflow,
+        version=new.version,
+        status=new.status,
+        owner=new.owner,
+        wake_at=new.wake_at,
+        attempt_count=0,
+        last_error="",
+        input=new.input,
+        options=new.options,
+        result=None,
+        reason="",
+        created_at=new.created_at,
+        updated_at=new.created_at,
+        finished_at=None,
+        nudged_at=None,
+    )
+
+
+def _first_leaf(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return error  # pyright: ignore[reportUnknownVariableType]

@@ -1,0 +1,47 @@
+"""Events to journal rows and back; errors to the one line a row shows."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowtx_dsl.error_codec import ErrorRecord
+from flowtx_engine.journal.errors import SchemaError
+from flowtx_engine.journal.records import JournalRow
+from flowtx_engine.kernel.events import Event, decode_fact, encode_fact, kind_of
+
+_SPEAKS_FOR_ITSELF = ("flowtx_dsl.errors:", "flowtx:")
+
+
+def row_of(gid: str, event: Event) -> JournalRow:
+    """An event as it is stored."""
+    return JournalRow(
+        gid=gid,
+        seq=event.seq,
+        kind=kind_of(event.fact),
+        address=event.address,
+        data=encode_fact(event.fact),
+        at=event.at,
+    )
+
+
+def event_of(row: JournalRow) -> Event:
+    """A stored event; raises ``SchemaError`` when a newer flowtx wrote a kind that this one does not know."""
+    try:
+        fact = decode_fact(row.data)
+    except msgspec.DecodeError as error:
+        raise SchemaError(
+            f"transaction {row.gid}: event {row.seq} of kind {row.kind!r} cannot be read: {error}",
+            remedy="Run the version of flowtx that wrote it, or a newer one.",
+        ) from error
+    return Event(seq=row.seq, at=row.at, address=row.address, fact=fact)
+
+
+def reason_of(error: ErrorRecord | None) -> str:
+    """Why a transaction turned round, in one text: flowtx's own errors by their words, others with their type."""
+    if error is None:
+        return ""
+    text = error.text.split("\n  -> ")[0]
+    if error.type.startswith(_SPEAKS_FOR_ITSELF):
+        return text
+    name = error.type.rpartition(":")[2]
+    return f"{name}: {text}" if text else name

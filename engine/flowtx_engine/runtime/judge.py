@@ -1,0 +1,59 @@
+"""Judging: what an outcome of an attempt means for the run. Pure.
+
+The law of this file: here, and only here, it is decided whether a step is tried again, and when.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from flowtx_dsl.commands import Compensate, Sleep
+from flowtx_dsl.error_codec import encode_error
+from flowtx_dsl.errors import FlowtxError
+from flowtx_engine.calls.attempt import Outcome
+from flowtx_engine.kernel.events import Attempted, Failed, Refused, StepFact, Succeeded
+from flowtx_engine.kernel.tasks import Asked, name_of
+
+
+def fact_of(asked: Asked, outcome: Outcome, *, now_at: float, dice: float) -> StepFact:
+    """The fact to journal; ``dice`` (0 to 1) varies the pause before the next attempt."""
+    attempt = asked.attempt_count + 1
+    if outcome.kind == "succeeded":
+        return Succeeded(call=asked.record, value=msgspec.Raw(outcome.value), attempt=attempt)
+    error = outcome.error if outcome.error is not None else FlowtxError(f"the outcome was {outcome.kind}")
+    takes_back = isinstance(asked.command, Compensate)
+    if outcome.kind == "refused" and not takes_back:
+        return Refused(call=asked.record, error=encode_error(error), attempt=attempt)
+    if outcome.kind == "unknown" and not takes_back and _gives_up(asked, error):
+        error.add_note(f"flowtx: attempt {attempt} of {name_of(asked.command)} at {asked.address} was the last")
+        return Failed(call=asked.record, error=encode_error(error, with_trace=True), attempt=attempt)
+    return _attempted(asked, outcome, error, now_at=now_at, dice=dice)
+
+
+def _gives_up(asked: Asked, error: Exception) -> bool:
+    assert not isinstance(asked.command, Sleep), asked
+    return asked.command.retry.gives_up(error, asked.fault_count + 1)
+
+
+def _attempted(asked: Asked, outcome: Outcome, error: Exception, *, now_at: float, dice: float) -> Attempted:
+    """One more attempt is due; a compensation that is refused is tried again like any fault (spec 3.5)."""
+    assert not isinstance(asked.command, Sleep), asked
+    match outcome.kind:
+        case "ongoing":
+            fault_count = asked.fault_count
+        case "unknown" | "refused":
+            fault_count = asked.fault_count + 1
+        case "succeeded":
+            raise AssertionError(outcome)
+        case _:
+            assert_never(outcome.kind)
+    return Attempted(
+        call=asked.record,
+        outcome=outcome.kind,
+        error=encode_error(error, with_trace=outcome.kind == "unknown"),
+        attempt=asked.attempt_count + 1,
+        fault_count=fault_count,
+        retry_at=now_at + asked.command.retry.pause_s(fault_count, dice),
+    )

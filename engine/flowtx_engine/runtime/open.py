@@ -1,0 +1,48 @@
+"""Opening an engine on a database, for programs that embed it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+
+import trio
+
+from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.runtime.engine import Engine
+from flowtx_engine.runtime.limits import EngineLimits
+
+
+@asynccontextmanager
+async def open_engine(
+    url: str, *, workflows: Iterable[AnyWorkflow] = (), limits: EngineLimits | None = None
+) -> AsyncGenerator[Engine]:
+    """An engine on the database at ``url``: ``sqlite:///bank.db``, or ``memory://`` for tests.
+
+    Pass the ``workflows`` whose unfinished transactions it shall recover; those it is asked to run are added by
+    themselves. On leaving the block, calls in flight end within ``limits.grace_s`` and unfinished transactions are
+    given back to be taken up by the next engine. Raises ``JournalError`` when the database cannot be used.
+    """
+    # The database's and the network's libraries are heavy; `import flowtx` must stay light.
+    from flowtx_engine.calls.http import HttpClient  # noqa: PLC0415 - heavy, see above
+    from flowtx_engine.calls.performer import Calls  # noqa: PLC0415 - heavy, see above
+    from flowtx_engine.journal.journal import Journal  # noqa: PLC0415 - heavy, see above
+    from flowtx_engine.journal.sql import open_store  # noqa: PLC0415 - heavy, see above
+
+    limits = limits or EngineLimits()
+    journal = Journal(await trio.to_thread.run_sync(open_store, url))
+    try:
+        async with HttpClient() as transport:
+            calls = Calls(transport, threads_max=limits.threads_max, http_timeout_s=limits.http_timeout_s)
+            engine = Engine(journal, calls, workflows=workflows, limits=limits)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(engine.serve)
+                try:
+                    yield engine
+                finally:
+                    # Also when the block is left by a cancellation: leases are given back, within the grace period.
+                    with trio.move_on_after(limits.grace_s + 5, shield=True):
+                        await engine.shut_down()
+                    nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            await journal.aclose()

@@ -1,0 +1,81 @@
+"""The row of a transaction, derived from its kernel: which columns an append must change.
+
+The law of this file: an ordinary step changes no row. A row is touched when its status, owner, wake-up or last error
+changes, in the same database transaction as the events that led to it, and never otherwise.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowtx_engine.journal.records import RowChange, Status, Transaction
+from flowtx_engine.kernel.events import Attempted, Ended, Event, Failed, Fired, Refused, Succeeded
+from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.runtime.history import reason_of
+
+_encoder = msgspec.json.Encoder()
+
+
+def change_of(
+    row: Transaction, kernel: Kernel, events: list[Event], *, next_due_at: float | None, owner: str
+) -> RowChange | None:
+    """What these events change in the row; None when nothing.
+
+    ``next_due_at`` is when the run's next timer or attempt is due; ``owner`` is who drives it from now on ("": it is
+    parked until then).
+    """
+    updated_at = events[-1].at
+    if kernel.ended is not None:
+        return _ended(kernel.ended, updated_at)
+    wanted: dict[str, object] = {}
+    status = _status_of(kernel, row.status)
+    if status != row.status:
+        wanted |= {"status": status, "reason": reason_of(kernel.cause)}
+    for event in events:
+        match event.fact:
+            case Attempted() as fact:
+                wanted |= {
+                    "attempt_count": fact.fault_count,
+                    "last_error": reason_of(fact.error),
+                    "wake_at": fact.retry_at,
+                }
+            case Succeeded() | Refused() | Failed() | Fired() if row.attempt_count or row.last_error:
+                wanted |= {"attempt_count": 0, "last_error": "", "wake_at": event.at}
+            case _:
+                pass
+    if owner != row.owner:
+        wanted |= {"owner": owner, "wake_at": updated_at if owner else next_due_at}
+    if all(getattr(row, name) == value for name, value in wanted.items()):
+        return None
+    return msgspec.structs.replace(RowChange(updated_at=updated_at), **wanted)
+
+
+def changed(row: Transaction, change: RowChange) -> Transaction:
+    """The row as the change leaves it."""
+    values = {name: getattr(change, name) for name in RowChange.__struct_fields__}
+    return msgspec.structs.replace(row, **{name: value for name, value in values.items() if value is not msgspec.UNSET})
+
+
+def _status_of(kernel: Kernel, status: Status) -> Status:
+    match kernel.phase:
+        case "running":
+            return "submitted"
+        case "compensating":
+            return "aborting"
+        case "new" | "ended":
+            return status
+
+
+def _ended(ended: Ended, at: float) -> RowChange:
+    result = bytes(ended.value) if ended.status == "succeed" else _encoder.encode(ended.error)
+    return RowChange(
+        updated_at=at,
+        status=ended.status,
+        owner="",
+        wake_at=None,
+        attempt_count=0,
+        last_error="",
+        result=result,
+        reason=reason_of(ended.error),
+        finished_at=at,
+    )

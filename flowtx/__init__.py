@@ -1,0 +1,81 @@
+"""flowtx: distributed transactions as Python coroutines, journaled to SQL and replayed after a crash."""
+
+from flowtx.version import __version__
+from flowtx_dsl.current import CurrentStep, current_step
+from flowtx_dsl.errors import (
+    UNKNOWN,
+    Abort,
+    EngineClosed,
+    FlowtxError,
+    ForeignAwaitError,
+    GidTaken,
+    NondeterminismError,
+    NoSuchTransaction,
+    NoSuchWorkflow,
+    Ongoing,
+    Overloaded,
+    PayloadError,
+    Refused,
+    RemoteError,
+    RunCancelled,
+    RunClosed,
+    StepFault,
+    StepTimeout,
+    TransactionFailed,
+    Unknown,
+    WorkflowError,
+)
+from flowtx_dsl.policies import Retry
+from flowtx_dsl.targets import HttpTarget, http
+from flowtx_dsl.tx import Tx
+from flowtx_dsl.workflow import Workflow, workflow
+from flowtx_engine.journal.errors import ConflictError, JournalError, JournalUnavailable, SchemaError
+from flowtx_engine.journal.records import Filter, Transaction
+from flowtx_engine.kernel.events import Event
+from flowtx_engine.runtime.engine import AlreadyFinal, Engine
+from flowtx_engine.runtime.limits import EngineLimits
+from flowtx_engine.runtime.open import open_engine as open
+
+__all__ = [
+    "UNKNOWN",
+    "Abort",
+    "AlreadyFinal",
+    "ConflictError",
+    "CurrentStep",
+    "Engine",
+    "EngineClosed",
+    "EngineLimits",
+    "Event",
+    "Filter",
+    "FlowtxError",
+    "ForeignAwaitError",
+    "GidTaken",
+    "HttpTarget",
+    "JournalError",
+    "JournalUnavailable",
+    "NoSuchTransaction",
+    "NoSuchWorkflow",
+    "NondeterminismError",
+    "Ongoing",
+    "Overloaded",
+    "PayloadError",
+    "Refused",
+    "RemoteError",
+    "Retry",
+    "RunCancelled",
+    "RunClosed",
+    "SchemaError",
+    "StepFault",
+    "StepTimeout",
+    "Transaction",
+    "TransactionFailed",
+    "Tx",
+    "Unknown",
+    "Workflow",
+    "WorkflowError",
+    "__version__",
+    "current_step",
+    "http",
+    "open",
+    "workflow",
+]
