@@ -25,3 +25,21 @@ class SchemaError(JournalError):
     """The database's schema is not the one this version of flowtx knows."""
 
     remedy = "Run `flowtx db upgrade` with the newest flowtx that uses this database."
+
+
+class JournalClosed(JournalUnavailable):
+    """The journal was closed, or its committer has ended; it will not answer again."""
+
+    remedy = "Open the journal anew and read what it holds; a write whose answer is missing may be in it."
+
+
+class UnstorableWrite(JournalError):
+    """A value of one write cannot be kept by this database; nothing of it was written, and trying again cannot help."""
+
+    remedy = "Make the value smaller, or one that UTF-8 text and 64-bit numbers can hold."
+
+
+class JournalUrlError(JournalError):
+    """The URL names no journal that this version of flowtx can open."""
+
+    remedy = "Use sqlite:///path/to/file.db, or memory:// for a journal that is gone with its process."

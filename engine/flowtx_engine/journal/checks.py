@@ -1,0 +1,43 @@
+"""What must hold of a write before any store sees it, and what a conflict says.
+
+The law of this file: it looks at values only. A write that breaks a rule here is a programming error, so it is an
+assert with the value in its text, raised to the caller before the write can hurt the batch it would travel in.
+"""
+
+from __future__ import annotations
+
+from flowtx_engine.journal.errors import ConflictError
+from flowtx_engine.journal.records import NewTransaction, Write
+
+GID_CHARS_MAX = 128
+"""A longer gid fits no SQL store (spec 1)."""
+
+
+def check_write(write: Write) -> int:
+    """Assert the shape that ``Write`` promises; returns how many bytes of payload it carries."""
+    gid, rows = write.gid, write.rows
+    assert 0 < len(gid) <= GID_CHARS_MAX, f"a gid has 1 to {GID_CHARS_MAX} characters, this one has {len(gid)}: {gid!r}"
+    assert rows, f"a write of {gid!r} carries no journal row"
+    size = 0
+    for seq, row in enumerate(rows, rows[0].seq):
+        assert row.gid == gid, f"a write of {gid!r} carries a row of {row.gid!r}"
+        assert row.seq == seq >= 0, f"a write of {gid!r} carries seq {row.seq} where {seq} must follow"
+        size += len(row.data)
+    change = write.change
+    is_new = isinstance(change, NewTransaction)
+    assert is_new == (rows[0].seq == 0), f"the first write of {gid!r}, and no other, carries a NewTransaction: {write}"
+    if isinstance(change, NewTransaction):
+        size += len(change.input) + len(change.options)
+    elif change is not None and isinstance(change.result, bytes):
+        size += len(change.result)
+    return size
+
+
+def conflict_of(write: Write, row_count: int | None) -> ConflictError:
+    """The error of a write that found ``row_count`` rows of its gid in the journal; None when there is no such gid."""
+    gid, seq = write.gid, write.rows[0].seq
+    if row_count is None:
+        return ConflictError(f"transaction {gid} is not in the journal; the write expected {seq} rows of it")
+    if seq == 0:
+        return ConflictError(f"transaction {gid} exists already with {row_count} rows; the write expected none")
+    return ConflictError(f"the journal of {gid} has {row_count} rows; the write expected {seq}")

@@ -1,0 +1,323 @@
+"""The journal as the runtime sees it: async, and with all appends of the process in few commits.
+
+The law of this file: one committer task writes. It takes whatever gathered while the last commit was on its way and
+hands it to the store in one worker-thread hop (inline for a local store), so a batch costs one hop and one commit
+however many appended. First come, first written. There is no ``await`` between reading shared state and changing it.
+
+    append:  queued -> in flight -> answered
+                |          |
+            withdrawn   abandoned        (its task was cancelled)
+
+A withdrawn write is never handed to the store. An abandoned one is: it may become durable, and nobody here will know,
+which is the same as an answer that was lost.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import outcome
+import trio
+
+from flowtx_engine.journal.checks import check_write
+from flowtx_engine.journal.errors import ConflictError, JournalClosed, JournalUnavailable
+from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.store import Store, WriteResult
+
+Answer = TypeVar("Answer")
+
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+"""A batch carries no more payload than this, unless a single write does: memory has a limit, and so has patience."""
+READS_MAX = 4
+"""Reads at once. More threads would only wait for each other: reading is Python's work as much as the database's."""
+CLOSE_GRACE_S = 10.0
+"""How long closing waits for the store to let go before it leaves the store's thread behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalStatistics:
+    """``commit_count`` batches became durable with ``write_count`` writes and ``row_count`` journal rows in them.
+
+    ``conflict_count`` writes were kept out by the fence; ``pending_count`` wait to be written or are being written.
+    """
+
+    commit_count: int
+    write_count: int
+    row_count: int
+    conflict_count: int
+    pending_count: int
+
+
+class _State(enum.Enum):
+    QUEUED = enum.auto()
+    IN_FLIGHT = enum.auto()
+    WITHDRAWN = enum.auto()
+    ABANDONED = enum.auto()
+
+
+class _Entry:
+    """One append and the task that waits for it."""
+
+    __slots__ = ("size", "state", "task", "write")
+
+    def __init__(self, write: Write, size: int, task: trio.lowlevel.Task) -> None:
+        self.write = write
+        self.size = size
+        self.task = task
+        self.state = _State.QUEUED
+
+
+class Journal:
+    """A store, shared by every task of a process. Owns the store: closing the journal closes it."""
+
+    def __init__(self, store: Store, *, batch_max: int = 512) -> None:
+        assert batch_max > 0, batch_max
+        self._store = store
+        self._batch_max = batch_max
+        self._queue: deque[_Entry] = deque()
+        self._idle_committer: trio.lowlevel.Task | None = None
+        self._is_served = False
+        self._served = trio.Event()
+        self._closed_because = ""
+        self._commit_count = 0
+        self._write_count = 0
+        self._row_count = 0
+        self._conflict_count = 0
+        self._pending_count = 0
+        # Heartbeats and claims have tokens of their own: a node must not count as dead because a listing is slow.
+        self._read_limiter = trio.CapacityLimiter(READS_MAX)
+        self._node_limiter = trio.CapacityLimiter(2)
+        self._commit_limiter = trio.CapacityLimiter(1)
+
+    def __repr__(self) -> str:
+        state = f"closed: {self._closed_because}" if self._closed_because else f"{self._pending_count} pending"
+        return f"<Journal on {self._store!r}, {state}>"
+
+    def statistics(self) -> JournalStatistics:
+        """Counts since the journal was made."""
+        return JournalStatistics(
+            commit_count=self._commit_count,
+            write_count=self._write_count,
+            row_count=self._row_count,
+            conflict_count=self._conflict_count,
+            pending_count=self._pending_count,
+        )
+
+    # --- appending ---
+
+    async def append(self, write: Write) -> None:
+        """Return when the write is durable.
+
+        Raises ``ConflictError`` when somebody else was first and ``UnstorableWrite`` when the database cannot hold a
+        value of it: nothing was written. Raises ``JournalUnavailable`` when nobody knows; so does being cancelled here.
+        """
+        if self._closed_because:
+            raise self._closed()
+        entry = _Entry(write, check_write(write), trio.lowlevel.current_task())
+        self._queue.append(entry)
+        self._pending_count += 1
+        self._wake_committer()
+
+        def give_up(_: Callable[[], None]) -> trio.lowlevel.Abort:
+            if entry.state is _State.QUEUED:
+                entry.state = _State.WITHDRAWN
+                self._pending_count -= 1
+            else:
+                entry.state = _State.ABANDONED
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        # Not a trio.Event: it costs a quarter more (measured), carries no error, and cannot tell when its waiter left.
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be the committer, until cancelled or closed; closing writes what is queued, being cancelled does not."""
+        assert not self._is_served, "a journal has one committer: serve() was called twice"
+        self._is_served = True
+        task_status.started()
+        try:
+            while await self._gathered():
+                batch = self._take()
+                if batch:
+                    # Shielded: a commit that was begun has an outcome, and those who wait for it want to know.
+                    with trio.CancelScope(shield=True):
+                        await self._write(batch)
+        finally:
+            self._closed_because = self._closed_because or "its committer has ended"
+            self._fail_queue()
+            self._served.set()
+
+    async def _gathered(self) -> bool:
+        """Wait until there is something to write; False when there is nothing and there never will be."""
+        # The tasks that the last batch has answered run first, so that what they append now shares the next commit.
+        # Two passes: trio runs the tasks of one pass in any order.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        if not self._queue and not self._closed_because:
+            self._idle_committer = trio.lowlevel.current_task()
+
+            def stop(_: Callable[[], None]) -> trio.lowlevel.Abort:
+                self._idle_committer = None
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(stop)
+        return bool(self._queue) or not self._closed_because
+
+    def _wake_committer(self) -> None:
+        if self._idle_committer is not None:
+            trio.lowlevel.reschedule(self._idle_committer)
+            self._idle_committer = None
+
+    def _take(self) -> list[_Entry]:
+        batch: list[_Entry] = []
+        size = 0
+        while self._queue and len(batch) < self._batch_max:
+            entry = self._queue[0]
+            if entry.state is _State.QUEUED:
+                size += entry.size
+                if batch and size > BATCH_BYTES_MAX:
+                    break
+                entry.state = _State.IN_FLIGHT
+                batch.append(entry)
+            self._queue.popleft()
+        return batch
+
+    async def _write(self, batch: list[_Entry]) -> None:
+        """Commit a batch and answer everybody in it, whatever comes."""
+        writes = [entry.write for entry in batch]
+        try:
+            results = await self._commit(writes)
+            assert len(results) == len(batch), f"{self._store!r} gave {len(results)} results for {len(batch)} writes"
+        except JournalUnavailable as error:
+            self._fail(batch, error)
+        except Exception as error:  # a bug in the store: loud for everybody in the batch, and the committer lives on
+            self._fail(batch, error)
+        except BaseException:
+            self._fail(batch, JournalUnavailable("the process is ending while this write is on its way"))
+            raise
+        else:
+            self._commit_count += 1
+            for entry, result in zip(batch, results, strict=True):
+                self._count(entry, result)
+                self._answer(entry, result)
+
+    async def _commit(self, writes: Sequence[Write]) -> list[WriteResult]:
+        if self._store.is_local:
+            return self._store.commit(writes)
+        return await trio.to_thread.run_sync(self._store.commit, writes, limiter=self._commit_limiter)
+
+    def _count(self, entry: _Entry, result: WriteResult) -> None:
+        if result is None:
+            self._write_count += 1
+            self._row_count += len(entry.write.rows)
+        elif isinstance(result, ConflictError):
+            self._conflict_count += 1
+
+    def _answer(self, entry: _Entry, result: WriteResult) -> None:
+        self._pending_count -= 1
+        if entry.state is _State.ABANDONED:
+            return
+        if result is None:
+            trio.lowlevel.reschedule(entry.task)
+        else:
+            trio.lowlevel.reschedule(entry.task, outcome.Error(result))
+
+    def _fail(self, batch: Sequence[_Entry], error: Exception) -> None:
+        for entry in batch:
+            self._answer(entry, _again(error))
+
+    def _fail_queue(self) -> None:
+        waiting = [entry for entry in self._queue if entry.state is _State.QUEUED]
+        self._queue.clear()
+        self._fail(waiting, self._closed())
+
+    def _closed(self) -> JournalClosed:
+        return JournalClosed(f"{self._store!r} takes no more writes: {self._closed_because}")
+
+    async def aclose(self) -> None:
+        """Write what is queued, then close the store; later calls raise ``JournalUnavailable``.
+
+        When cancelled it does not wait for the queue. The store is closed in any case, within ``CLOSE_GRACE_S``.
+        """
+        self._closed_because = self._closed_because or "it was closed"
+        self._wake_committer()
+        try:
+            if self._is_served:
+                await self._served.wait()
+            else:
+                self._fail_queue()
+        finally:
+            with trio.move_on_after(CLOSE_GRACE_S, shield=True):
+                await self._close_store()
+
+    async def _close_store(self) -> None:
+        if self._store.is_local:
+            self._store.close()
+        else:
+            await trio.to_thread.run_sync(self._store.close, abandon_on_cancel=True)
+
+    # --- reading ---
+
+    async def transaction(self, gid: str) -> Transaction | None:
+        """The row of a gid, or None."""
+        return await self._read(lambda: self._store.transaction(gid))
+
+    async def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
+        """A gid's journal from a seq on, in order."""
+        return await self._read(lambda: self._store.history(gid, from_seq))
+
+    async def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
+        """A page, newest first; ``before_id`` is the id of the last row of the page before."""
+        return await self._read(lambda: self._store.transactions(wanted, before_id=before_id, limit=limit))
+
+    # --- nodes ---
+
+    async def claim(
+        self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]
+    ) -> list[Transaction]:
+        """Take due transactions for ``node``; see ``Store.claim``."""
+        return await self._node(lambda: self._store.claim(node, now_at, limit, workflows))
+
+    async def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
+        """The earliest ``wake_at`` of a transaction of these workflows that belongs to nobody, or None."""
+        return await self._node(lambda: self._store.next_wake_at(workflows))
+
+    async def owned(self, node: str) -> list[str]:
+        """The gids of the unfinished transactions that belong to ``node``."""
+        return await self._node(lambda: self._store.owned(node))
+
+    async def nudged(self, node: str, since_at: float) -> list[str]:
+        """The gids of ``node``'s transactions that somebody else appended to at or after ``since_at``."""
+        return await self._node(lambda: self._store.nudged(node, since_at))
+
+    async def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
+        """Record that a node is alive until an instant."""
+        await self._node(lambda: self._store.beat(node, now_at, alive_until_at))
+
+    async def release(self, node: str, now_at: float) -> None:
+        """Give back everything a node owns, due at once, and forget the node."""
+        await self._node(lambda: self._store.release(node, now_at))
+
+    async def _read(self, call: Callable[[], Answer]) -> Answer:
+        return await self._ask(call, self._read_limiter)
+
+    async def _node(self, call: Callable[[], Answer]) -> Answer:
+        return await self._ask(call, self._node_limiter)
+
+    async def _ask(self, call: Callable[[], Answer], limiter: trio.CapacityLimiter) -> Answer:
+        if self._store.is_local:
+            await trio.lowlevel.checkpoint()
+            return call()
+        return await trio.to_thread.run_sync(call, limiter=limiter)
+
+
+def _again(error: Exception) -> Exception:
+    """An error for one more waiter: one object raised in many tasks would gather the tracebacks of all of them."""
+    if not isinstance(error, JournalUnavailable):
+        return error
+    another = type(error)(error.message, remedy=error.remedy)
+    another.__cause__ = error
+    return another

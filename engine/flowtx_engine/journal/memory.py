@@ -1,0 +1,208 @@
+"""The journal in memory: dicts, and the meaning of the protocol in its plainest form.
+
+The law of this file: it is the reference. Where another store and this one disagree, one of them is wrong, and the
+conformance kit decides which. Nothing outlives the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from flowtx_engine.journal.checks import conflict_of
+from flowtx_engine.journal.errors import ConflictError, JournalClosed
+from flowtx_engine.journal.records import (
+    Filter,
+    JournalRow,
+    NewTransaction,
+    RowChange,
+    Transaction,
+    Write,
+)
+from flowtx_engine.journal.store import WriteResult
+
+
+class MemoryStore:
+    """A ``Store`` that is gone with its process."""
+
+    is_local: bool = True
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._transactions: dict[str, Transaction] = {}  # in the order of their ids
+        self._unfinished: dict[str, None] = {}  # an ordered set of gids, so that claiming never walks finished ones
+        self._histories: dict[str, list[JournalRow]] = {}
+        self._alive_until: dict[str, float] = {}
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore, {len(self._transactions)} transactions, {len(self._unfinished)} unfinished>"
+
+    # --- writing ---
+
+    def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
+        """See ``Store.commit``."""
+        with self._opened():
+            return [self._write(write) for write in writes]
+
+    def _write(self, write: Write) -> ConflictError | None:
+        rows = self._histories.get(write.gid)
+        if write.rows[0].seq != (0 if rows is None else len(rows)):
+            return conflict_of(write, None if rows is None else len(rows))
+        self._histories.setdefault(write.gid, []).extend(write.rows)
+        match write.change:
+            case NewTransaction() as new:
+                self._put(_transaction(len(self._transactions) + 1, write.gid, new))
+            case RowChange() as change:
+                self._put(_changed(self._transactions[write.gid], change))
+            case None:
+                pass
+        return None
+
+    def _put(self, transaction: Transaction) -> None:
+        self._transactions[transaction.gid] = transaction
+        if transaction.is_final:
+            self._unfinished.pop(transaction.gid, None)
+        else:
+            self._unfinished[transaction.gid] = None
+
+    # --- reading ---
+
+    def transaction(self, gid: str) -> Transaction | None:
+        """See ``Store.transaction``."""
+        with self._opened():
+            return self._transactions.get(gid)
+
+    def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
+        """See ``Store.history``."""
+        with self._opened():
+            return self._histories.get(gid, [])[from_seq:]
+
+    def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
+        """See ``Store.transactions``."""
+        page: list[Transaction] = []
+        with self._opened():
+            for transaction in reversed(self._transactions.values()):
+                if len(page) >= limit:
+                    break
+                if (before_id is None or transaction.id < before_id) and _matches(transaction, wanted):
+                    page.append(transaction)
+        return page
+
+    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
+        """See ``Store.next_wake_at``."""
+        with self._opened():
+            times = (one.wake_at for one in self._active(workflows) if not one.owner)
+            return min((at for at in times if at is not None), default=None)
+
+    # --- nodes ---
+
+    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> list[Transaction]:
+        """See ``Store.claim``; what ``node`` owns already is not among them."""
+        with self._opened():
+            due = [
+                (one.wake_at, one.id, one)
+                for one in self._active(workflows)
+                if one.wake_at is not None
+                and one.wake_at <= now_at
+                and one.owner != node
+                and not self._is_alive(one.owner, now_at)
+            ]
+            claimed = [msgspec.structs.replace(one, owner=node, updated_at=now_at) for _, _, one in sorted(due)[:limit]]
+            for one in claimed:
+                self._put(one)
+            return claimed
+
+    def owned(self, node: str) -> list[str]:
+        """See ``Store.owned``; in the order of their ids."""
+        with self._opened():
+            return [one.gid for one in sorted(self._active(), key=lambda one: one.id) if one.owner == node]
+
+    def nudged(self, node: str, since_at: float) -> list[str]:
+        """See ``Store.nudged``; in the order of their ids."""
+        with self._opened():
+            return [
+                one.gid
+                for one in self._transactions.values()
+                if one.owner == node and one.nudged_at is not None and one.nudged_at >= since_at
+            ]
+
+    def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
+        """See ``Store.beat``; forgetting a dead node cannot be seen from outside, so here it is never done."""
+        del now_at
+        with self._opened():
+            self._alive_until[node] = alive_until_at
+
+    def release(self, node: str, now_at: float) -> None:
+        """See ``Store.release``; finished transactions stay as they are."""
+        with self._opened():
+            for one in [one for one in self._active() if one.owner == node]:
+                self._put(msgspec.structs.replace(one, owner="", wake_at=now_at, updated_at=now_at))
+            self._alive_until.pop(node, None)
+
+    def close(self) -> None:
+        """See ``Store.close``."""
+        with self._lock:
+            self._is_closed = True
+
+    def _is_alive(self, node: str, now_at: float) -> bool:
+        return bool(node) and self._alive_until.get(node, float("-inf")) >= now_at
+
+    def _active(self, workflows: Sequence[tuple[str, str]] | None = None) -> Iterator[Transaction]:
+        """The unfinished transactions, of these workflows only when they are given."""
+        active = (self._transactions[gid] for gid in self._unfinished)
+        if workflows is None:
+            return active
+        loaded = frozenset(workflows)
+        return (one for one in active if (one.workflow, one.version) in loaded)
+
+    @contextmanager
+    def _opened(self) -> Generator[None]:
+        with self._lock:
+            if self._is_closed:
+                raise JournalClosed("the journal in memory is closed")
+            yield
+
+
+def _transaction(id: int, gid: str, new: NewTransaction) -> Transaction:
+    return Transaction(
+        id=id,
+        gid=gid,
+        pattern=new.pattern,
+        workflow=new.workflow,
+        version=new.version,
+        status=new.status,
+        owner=new.owner,
+        wake_at=new.wake_at,
+        attempt_count=0,
+        last_error="",
+        input=new.input,
+        options=new.options,
+        result=None,
+        reason="",
+        created_at=new.created_at,
+        updated_at=new.created_at,
+        finished_at=None,
+        nudged_at=None,
+    )
+
+
+def _changed(transaction: Transaction, change: RowChange) -> Transaction:
+    return msgspec.structs.replace(
+        transaction,
+        **{name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET},
+    )
+
+
+def _matches(transaction: Transaction, wanted: Filter) -> bool:
+    return (
+        wanted.status in ("", transaction.status)
+        and wanted.pattern in ("", transaction.pattern)
+        and wanted.workflow in ("", transaction.workflow)
+        and (wanted.created_from_at is None or transaction.created_at >= wanted.created_from_at)
+        and (wanted.created_to_at is None or transaction.created_at <= wanted.created_to_at)
+        and not (wanted.unfinished and transaction.is_final)
+    )
