@@ -1,0 +1,120 @@
+"""DTM's routes over HTTP: from method, path, query string and body to an operation, and from its outcome to an answer.
+
+The law of this file: it knows HTTP as values and no server, so that every server that carries it answers alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import assert_never
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from flowtx.dtm import operations
+from flowtx.dtm.operations import Desk, answered
+from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
+from flowtx.dtm.wire import answers
+from flowtx.dtm.wire.queries import parse_list_request
+from flowtx.dtm.wire.requests import parse_transaction_request
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request holds besides its method and path; the query string is still encoded."""
+
+    query: bytes
+    body: bytes
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A status and a body; the type is JSON but where another is named."""
+
+    status: int
+    body: bytes
+    content_type: str = answers.CONTENT_TYPE
+    location: str = ""
+
+
+Handler = Callable[[Desk, Asked], Awaitable[Outcome]]
+
+PREFIX = "/api/dtmsvr"
+PING_PATH = "/api/ping"
+PONG = Answer(200, answers.encode({"msg": "pong"}))
+NOT_FOUND = Answer(404, b"404 page not found", "text/plain")
+
+
+async def _new_gid(desk: Desk, asked: Asked) -> Outcome:
+    return await operations.make_gid()
+
+
+async def _version(desk: Desk, asked: Asked) -> Outcome:
+    return await operations.version()
+
+
+async def _submit(desk: Desk, asked: Asked) -> Outcome:
+    return await operations.submit(desk, parse_transaction_request(asked.body))
+
+
+async def _force_stop(desk: Desk, asked: Asked) -> Outcome:
+    return await operations.force_stop(desk, parse_transaction_request(asked.body).gid)
+
+
+async def _query(desk: Desk, asked: Asked) -> Outcome:
+    return await operations.query(desk, parse_query(asked.query).get("gid", ""))
+
+
+async def _all(desk: Desk, asked: Asked) -> Outcome:
+    return await operations.list_transactions(desk, parse_list_request(parse_query(asked.query)))
+
+
+ROUTES: Mapping[tuple[str, str], Handler] = {
+    ("GET", f"{PREFIX}/newGid"): _new_gid,
+    ("GET", f"{PREFIX}/version"): _version,
+    ("POST", f"{PREFIX}/submit"): _submit,
+    ("POST", f"{PREFIX}/forceStop"): _force_stop,
+    ("GET", f"{PREFIX}/query"): _query,
+    ("GET", f"{PREFIX}/all"): _all,
+}
+"""Every route by method and path (spec 2.4)."""
+
+
+async def answer(handler: Handler, desk: Desk, asked: Asked) -> Answer:
+    """Carry out one request; never raises but when it is cancelled."""
+    return spell(await answered(handler(desk, asked)))
+
+
+def spell(outcome: Outcome) -> Answer:
+    """An outcome as HTTP says it (spec 2.2)."""
+    match outcome:
+        case Done(value=None):
+            return Answer(200, answers.SUCCESS)
+        case Done(value=value):
+            return Answer(200, answers.encode(value))
+        case DtmFailure(message=message):
+            return Answer(409, answers.failure(message))
+        case DtmOngoing(message=message):
+            return Answer(425, answers.ongoing(message))
+        case DtmError(message=message, kind=kind):
+            return Answer(503 if kind == "overloaded" else 500, answers.error(message))
+        case _:
+            assert_never(outcome)
+
+
+def answer_unrouted(method: str, path: str, query: bytes) -> Answer:
+    """What is no route: a path that only ends in a slash too many is redirected, all else is not found (spec 2.2)."""
+    straight = path[:-1]
+    if path.endswith("/") and ((method, straight) in ROUTES or straight == PING_PATH):
+        location = f"{straight}?{query.decode('latin-1')}" if query else straight
+        if method != "GET":
+            return Answer(307, b"", location=location)
+        body = f'<a href="{straight}">Moved Permanently</a>.\n\n'.encode()
+        return Answer(301, body, "text/html; charset=utf-8", location=location)
+    return NOT_FOUND
+
+
+def parse_query(query: bytes) -> dict[str, str]:
+    """A query string; of several values of one name the first counts, as in DTM."""
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        found.setdefault(name, value)
+    return found

@@ -1,0 +1,89 @@
+"""The part of a request that is stored beside a transaction's row, and DTM's text of it (spec 2.5, ``options``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from flowtx.dtm.wire import answers
+from flowtx.dtm.wire.requests import TransactionRequest
+
+
+class StoredOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a transaction was asked for besides its steps.
+
+    ``interval`` is the base of its pauses in seconds after the reset rule (spec 5.1); the times the client sent stand
+    unchanged beside it. ``protocol`` is DTM's, empty for what did not come over DTM's protocol.
+    """
+
+    interval: int = 0
+    protocol: str = ""
+    custom_data: str = ""
+    query_prepared: str = ""
+    wait_result: bool = False
+    timeout_to_fail: int = 0
+    request_timeout: int = 0
+    retry_interval: int = 0
+    branch_headers: Mapping[str, str] = MappingProxyType({})
+    concurrent: bool = False
+    retry_limit: int = 0
+
+    @property
+    def text(self) -> str:
+        """DTM's ``options`` text: Go's order of fields, empty ones left out, ``concurrent`` always there."""
+        fields: dict[str, object] = {
+            "wait_result": self.wait_result,
+            "timeout_to_fail": self.timeout_to_fail,
+            "request_timeout": self.request_timeout,
+            "retry_interval": self.retry_interval,
+            "branch_headers": dict(sorted(self.branch_headers.items())),
+            "concurrent": self.concurrent,
+            "retry_limit": self.retry_limit,
+        }
+        kept = {name: value for name, value in fields.items() if value or name == "concurrent"}
+        return answers.encode(kept).decode()
+
+
+_decoder = msgspec.json.Decoder(StoredOptions)
+
+
+def options_of(request: TransactionRequest, *, retry_interval_s: int) -> StoredOptions:
+    """What to store of a request; ``retry_interval_s`` is the server's."""
+    return StoredOptions(
+        interval=base_interval_s(request, retry_interval_s=retry_interval_s),
+        protocol=request.protocol or "http",
+        custom_data=request.custom_data,
+        query_prepared=request.query_prepared,
+        wait_result=request.wait_result,
+        timeout_to_fail=request.timeout_to_fail,
+        request_timeout=request.request_timeout,
+        retry_interval=request.retry_interval,
+        branch_headers=dict(request.branch_headers),
+        concurrent=request.concurrent,
+        retry_limit=request.retry_limit,
+    )
+
+
+INTERVAL_MAX_S = 365 * 86_400
+"""The longest base interval, in seconds; a longer wish, or one below a second, is brought to the nearest bound."""
+
+
+def base_interval_s(request: TransactionRequest, *, retry_interval_s: int) -> int:
+    """The reset rule (spec 5.1): the request's interval, else a short timeout, else the server's interval."""
+    if request.retry_interval:
+        return min(max(request.retry_interval, 1), INTERVAL_MAX_S)
+    if 0 < request.timeout_to_fail < retry_interval_s:
+        return request.timeout_to_fail
+    return retry_interval_s
+
+
+def encode_options(options: StoredOptions) -> bytes:
+    """As the row keeps them."""
+    return msgspec.json.encode(options)
+
+
+def decode_options(data: bytes) -> StoredOptions:
+    """From the row; raises ``msgspec.DecodeError``. A transaction of the library has ``{}``: all defaults."""
+    return _decoder.decode(data)

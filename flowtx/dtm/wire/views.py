@@ -1,0 +1,140 @@
+"""Stored objects as DTM shows them (spec 2.5).
+
+The law of this file: a view is computed from a row and its events, never stored. Fields stand in DTM's order; those
+without a default are always there, the others are left out when empty. All times are UTC, so that no change of a
+server's zone moves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from flowtx.dtm.wire.options import decode_options
+from flowtx_dsl.patterns.saga import SagaOrder, address_of, retry_of
+from flowtx_engine.journal.records import Transaction
+from flowtx_engine.kernel.events import Event, Refused, Succeeded
+
+_LATEST_AT = 253_402_300_799.0  # the end of the year 9999, after which RFC 3339 has no words
+
+
+class TransactionView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A transaction, as DTM's SQL stores show it: steps in the branches only, options as their text."""
+
+    id: int
+    create_time: str
+    update_time: str
+    gid: str = ""
+    trans_type: str = ""
+    status: str = ""
+    query_prepared: str = ""
+    protocol: str = ""
+    finish_time: str = ""
+    rollback_time: str = ""
+    result: str = ""
+    rollback_reason: str = ""
+    options: str = ""
+    custom_data: str = ""
+    next_cron_interval: int = 0
+    next_cron_time: str = ""
+    owner: str = ""
+    concurrent: bool
+
+
+class BranchView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A branch and one thing it can be asked; ``id`` is 0, as in DTM's stores that keep no branch rows."""
+
+    id: int
+    create_time: str
+    update_time: str
+    gid: str = ""
+    url: str = ""
+    bin_data: bytes = b""
+    branch_id: str = ""
+    op: str = ""
+    status: str = ""
+    finish_time: str = ""
+
+
+def view_transaction(row: Transaction) -> TransactionView:
+    """A row as DTM shows it; raises ``msgspec.DecodeError`` when its options are not what this version wrote."""
+    options = decode_options(row.options)
+    finished = spell_time(row.finished_at) if row.finished_at is not None else ""
+    interval = _interval_s(row, options.interval)
+    return TransactionView(
+        id=row.id,
+        create_time=spell_time(row.created_at),
+        update_time=spell_time(row.updated_at),
+        gid=row.gid,
+        trans_type=row.pattern,
+        status=row.status,
+        query_prepared=options.query_prepared,
+        protocol=options.protocol,
+        finish_time=finished if row.status == "succeed" else "",
+        rollback_time=finished if row.status == "failed" else "",
+        rollback_reason=row.reason,
+        options=options.text,
+        custom_data=options.custom_data,
+        next_cron_interval=interval,
+        next_cron_time=spell_time(_next_at(row, interval)),
+        owner=row.owner,
+        concurrent=False,
+    )
+
+
+def _interval_s(row: Transaction, base_s: int) -> int:
+    """The pause that is in force after so many faults; 0 for a transaction that did not come over DTM's protocol."""
+    return round(retry_of(base_s).pause_s(row.attempt_count, dice=0.5))
+
+
+def _next_at(row: Transaction, interval_s: int) -> float:
+    """When it is due: as stored while it rests, an interval after its last change while it is on its way or over."""
+    if row.wake_at is not None and row.wake_at > row.updated_at:
+        return row.wake_at
+    return row.updated_at + interval_s
+
+
+def view_saga_branches(row: Transaction, events: Iterable[Event]) -> list[BranchView]:
+    """Two rows a step, compensate before action (spec 4.2), as the journal knows them."""
+    (order,) = msgspec.json.decode(row.input, type=tuple[SagaOrder])
+    ends = {event.address: event for event in events if isinstance(event.fact, Succeeded | Refused)}
+    created = spell_time(row.created_at)
+    views: list[BranchView] = []
+    for i, step in enumerate(order.steps):
+        address = address_of(i)
+        for op, url, end in (
+            ("compensate", step.compensate, ends.get(f"{address}/c")),
+            ("action", step.action, ends.get(address)),
+        ):
+            finished = "" if end is None else spell_time(end.at)
+            views.append(
+                BranchView(
+                    id=0,
+                    create_time=created,
+                    update_time=finished or created,
+                    gid=row.gid,
+                    url=url,
+                    bin_data=step.payload,
+                    branch_id=step.branch_id,
+                    op=op,
+                    status=_status_of(end),
+                    finish_time=finished,
+                )
+            )
+    return views
+
+
+def _status_of(end: Event | None) -> str:
+    if end is None:
+        return "prepared"
+    return "succeed" if isinstance(end.fact, Succeeded) else "failed"
+
+
+def spell_time(at: float) -> str:
+    """An instant (seconds since the epoch) as RFC 3339, its fraction without trailing zeros."""
+    instant = datetime.fromtimestamp(min(max(at, 0.0), _LATEST_AT), UTC)
+    text = instant.strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{instant.microsecond:06d}".rstrip("0").rstrip(".")
+    return f"{text}{fraction}Z"

@@ -1,0 +1,111 @@
+"""The server: an engine, the DTM protocol on top of it, and Hypercorn below.
+
+The law of this file: it puts parts together and decides nothing. Whatever can go wrong before the first request says
+what to do; when it is asked to stop, requests and calls in flight end, within the grace period, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config, Sockets
+from hypercorn.trio.run import worker_serve
+
+from flowtx.dtm.http import make_app
+from flowtx.settings import Settings, address_of
+from flowtx_dsl.errors import FlowtxError
+from flowtx_dsl.patterns.saga import saga
+from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.runtime.limits import EngineLimits
+from flowtx_engine.runtime.open import open_engine
+
+WORKFLOWS: tuple[AnyWorkflow, ...] = (saga,)
+"""DTM's patterns that this version runs."""
+BACKLOG_MAX = 1024
+"""Connections that wait to be accepted; DTM's Go clients open many and keep few."""
+
+
+class BindError(FlowtxError):
+    """The server cannot listen on the address it was given."""
+
+    remedy = "Stop whatever listens there, or choose another address or port with --bind."
+
+
+async def wait_for_signal() -> None:
+    """Until the process is asked to stop by SIGTERM or SIGINT; works in the main thread only."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            return
+
+
+async def serve(
+    settings: Settings,
+    *,
+    workflows: Iterable[AnyWorkflow] = (),
+    shutdown: Callable[[], Awaitable[None]] = wait_for_signal,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the DTM protocol until ``shutdown`` returns; started with the base URL, ``http://127.0.0.1:36789``.
+
+    ``workflows`` are recovered beside DTM's own patterns. Raises ``BindError`` when the address cannot be used and
+    ``JournalError`` when the database cannot.
+    """
+    with open_listener(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        async with open_engine(settings.db, workflows=(*WORKFLOWS, *workflows), limits=limits_of(settings)) as engine:
+            app = make_app(engine, settings)
+            task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            await worker_serve(
+                ASGIWrapper(app),
+                hypercorn_config(settings),
+                sockets=Sockets(secure_sockets=[], insecure_sockets=[listener], quic_sockets=[]),
+                shutdown_trigger=shutdown,
+            )
+
+
+def limits_of(settings: Settings) -> EngineLimits:
+    """What the engine is told of the settings."""
+    return EngineLimits(
+        active_max=settings.active_max,
+        park_after_s=settings.park_after_s,
+        heartbeat_s=settings.heartbeat_s,
+        grace_s=settings.grace_s,
+        # Payloads are kept in base 64, four characters for three bytes, each step with some words of its own.
+        input_bytes_max=2 * settings.body_max_bytes,
+    )
+
+
+def hypercorn_config(settings: Settings) -> Config:
+    """How Hypercorn runs: one process, no access log (it would cost more than the request)."""
+    config = Config()
+    config.loglevel = "WARNING"
+    config.backlog = BACKLOG_MAX
+    config.keep_alive_timeout = settings.keep_alive_s
+    config.keep_alive_max_requests = 2**63
+    config.graceful_timeout = settings.grace_s
+    config.include_server_header = False
+    return config
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """The listening socket of the ``bind`` setting; raises ``BindError``."""
+    host, port = address_of(settings.bind)
+    host = host or "0.0.0.0"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A restarted server must not wait for the connections of the one before to be forgotten.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG_MAX)
+    except OSError as error:
+        listener.close()
+        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise BindError(f"cannot listen on {settings.bind}: {why}") from error
+    listener.setblocking(False)
+    return listener

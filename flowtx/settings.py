@@ -1,0 +1,119 @@
+"""The settings of a server: one value, read from the environment or made by the command line.
+
+The law of this file: every setting has a name, a unit, a default and a line that says what it is for; what cannot work
+is refused here, by name, before anything starts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowtx_dsl.errors import FlowtxError
+
+PREFIX = "FLOWTX_"
+
+
+class SettingsError(FlowtxError):
+    """A setting has a value that cannot work."""
+
+    remedy = "Correct the setting; `flowtx serve --help` lists them all."
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a server runs. Each field is the environment variable ``FLOWTX_<NAME>`` too; see ``doc_of``."""
+
+    db: str = _setting("sqlite:///flowtx.db", "URL of the database that holds the journal.")
+    bind: str = _setting(
+        "127.0.0.1:36789",
+        "Address and port to serve HTTP on; port 0 lets the system choose one, :36789 is every address.",
+    )
+    grace_s: float = _setting(10.0, "Seconds that calls in flight may go on after the server was asked to stop.")
+    body_max_bytes: int = _setting(16 * 1024 * 1024, "The longest request body, in bytes; a longer one is refused.")
+    keep_alive_s: float = _setting(120.0, "Seconds that an idle connection of a client is kept open.")
+    request_timeout_s: int = _setting(
+        3, "Seconds that a call to a participant may take, unless the transaction names its own request_timeout."
+    )
+    retry_interval_s: int = _setting(
+        10, "Seconds before an unfinished call is repeated, unless the transaction names its own retry_interval."
+    )
+    active_max: int = _setting(10_000, "The most transactions driven at once; more are refused with 503.")
+    park_after_s: float = _setting(10.0, "A transaction that waits longer than so many seconds is dropped from memory.")
+    heartbeat_s: float = _setting(
+        2.0, "Seconds between two signs of life of this node; after two without one, others take over its work."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("body_max_bytes", "request_timeout_s", "retry_interval_s", "active_max"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("grace_s", "park_after_s"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("keep_alive_s", "heartbeat_s"):
+            _at_least(name, getattr(self, name), 0.05)
+        if not self.db:
+            raise SettingsError("db is empty, expected the URL of a database such as sqlite:///flowtx.db")
+        address_of(self.bind)
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if not value >= low:  # also refuses NaN
+        raise SettingsError(f"{name} is {value!r}, expected at least {low}")
+
+
+def address_of(bind: str) -> tuple[str, int]:
+    """Host and port of a ``bind`` setting, the host without the brackets of IPv6; raises ``SettingsError``."""
+    host, colon, port = bind.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise SettingsError(f"bind is {bind!r}, expected an address and a port such as 127.0.0.1:36789")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all settings, in the order they are shown."""
+    return tuple(each.name for each in dataclasses.fields(Settings))
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def doc_of(name: str) -> str:
+    """What a setting is for, in one sentence; raises ``KeyError`` for a name that is none."""
+    return str({each.name: each for each in dataclasses.fields(Settings)}[name].metadata["doc"])
+
+
+def settings_from(environ: Mapping[str, str], **given: object) -> Settings:
+    """The settings of an environment; ``given`` ones that are not None go before it. Raises ``SettingsError``.
+
+    An empty variable counts as unset. Other variables that begin alike are left alone: a container platform makes
+    some for every service that is called flowtx.
+    """
+    known = {variable_of(name): name for name in names()}
+    found: dict[str, object] = {
+        name: _convert(variable, environ[variable], name) for variable, name in known.items() if environ.get(variable)
+    }
+    found |= {name: value for name, value in given.items() if value is not None}
+    return Settings(**found)  # type: ignore[arg-type]  # each value was converted to its field's type
+
+
+def _convert(variable: str, text: str, name: str) -> object:
+    default: object = {each.name: each.default for each in dataclasses.fields(Settings)}[name]
+    try:
+        match default:
+            case int():
+                return int(text)
+            case float():
+                return float(text)
+            case _:
+                return text
+    except ValueError:
+        wanted = "a whole number" if isinstance(default, int) else "a number"
+        raise SettingsError(f"{variable} is {text!r}, expected {wanted}") from None
