@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import cast
+from functools import partial
+from typing import Protocol, TypeVar, cast
 
 import trio
 
@@ -19,8 +20,29 @@ from flowtx_dsl.errors import UNKNOWN, Ongoing, Refused, StepTimeout
 from flowtx_dsl.targets import FunctionTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 
+T = TypeVar("T")
 
-async def perform_function(target: FunctionTarget, attempt: Attempt, threads: trio.CapacityLimiter) -> Outcome:
+
+class RunSync(Protocol):
+    """How a sync function is run: in a thread for real, inline where time is simulated."""
+
+    async def __call__(self, fn: Callable[[], T], /) -> T:
+        """Run it and return its result."""
+        ...
+
+
+class Threads:
+    """Runs sync functions in worker threads, so many at once."""
+
+    def __init__(self, threads_max: int) -> None:
+        self._limiter = trio.CapacityLimiter(threads_max)
+
+    async def __call__(self, fn: Callable[[], T], /) -> T:
+        """Run it in a thread; cancelling waits for it, because a thread cannot be interrupted."""
+        return await trio.to_thread.run_sync(fn, limiter=self._limiter)
+
+
+async def perform_function(target: FunctionTarget, attempt: Attempt, run_sync: RunSync) -> Outcome:
     """Call the function once and say what became of it.
 
     A sync function cannot be interrupted: past its ``timeout_s`` it is waited for all the same, and its outcome counts.
@@ -29,7 +51,7 @@ async def perform_function(target: FunctionTarget, attempt: Attempt, threads: tr
     timeout_s = attempt.command.timeout_s
     try:
         with trio.fail_after(float("inf") if timeout_s is None else timeout_s):
-            value = await _call(target, attempt, threads)
+            value = await _call(target, attempt, run_sync)
         encoded = codec.encode(value, what=f"the result of {target.name}")
         target.result.decode(encoded, what=f"the result of {target.name}")
     except trio.TooSlowError as error:
@@ -41,7 +63,7 @@ async def perform_function(target: FunctionTarget, attempt: Attempt, threads: tr
     return Outcome(kind="succeeded", value=encoded)
 
 
-async def _call(target: FunctionTarget, attempt: Attempt, threads: trio.CapacityLimiter) -> object:
+async def _call(target: FunctionTarget, attempt: Attempt, run_sync: RunSync) -> object:
     args = target.signature.decode_args(attempt.command.call.payload)
     fn = target.fn
     if target.signature.takes_result and isinstance(attempt.command, Compensate):
@@ -49,7 +71,7 @@ async def _call(target: FunctionTarget, attempt: Attempt, threads: trio.Capacity
     if _is_async(target.fn):
         value = fn(*args)
     else:
-        value = await trio.to_thread.run_sync(fn, *args, limiter=threads)
+        value = await run_sync(partial(fn, *args))
     # A sync callable may hand back a coroutine too: a lambda around an async function, for one.
     return await value if inspect.isawaitable(value) else value
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import assert_never
 
-import trio
-
 from flowtx_dsl.targets import FunctionTarget, HttpTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
-from flowtx_engine.calls.functions import perform_function
+from flowtx_engine.calls.functions import RunSync, perform_function
 from flowtx_engine.calls.http_step import perform_http
 from flowtx_engine.calls.http_types import HttpTransport
 
 
 class Calls:
-    """Performs attempts for real, over one HTTP transport and one pool of threads."""
+    """Performs attempts for real, over one HTTP transport."""
 
-    def __init__(self, transport: HttpTransport, *, threads_max: int = 40, http_timeout_s: float = 30.0) -> None:
-        """``http_timeout_s`` limits an HTTP attempt whose step names no ``timeout_s``."""
+    def __init__(self, transport: HttpTransport, *, run_sync: RunSync, http_timeout_s: float = 30.0) -> None:
+        """``run_sync`` runs sync functions; ``http_timeout_s`` limits an HTTP attempt whose step names no timeout."""
         self._transport = transport
-        self._threads = trio.CapacityLimiter(threads_max)
+        self._run_sync = run_sync
         self._http_timeout_s = http_timeout_s
 
     async def perform(self, attempt: Attempt) -> Outcome:
@@ -27,7 +25,7 @@ class Calls:
         target = attempt.command.call.target
         match target:
             case FunctionTarget():
-                return await perform_function(target, attempt, self._threads)
+                return await perform_function(target, attempt, self._run_sync)
             case HttpTarget():
                 return await perform_http(target, attempt, self._transport, default_timeout_s=self._http_timeout_s)
             case _:

@@ -23,6 +23,7 @@ async def open_engine(
     given back to be taken up by the next engine. Raises ``JournalError`` when the database cannot be used.
     """
     # The database's and the network's libraries are heavy; `import flowtx` must stay light.
+    from flowtx_engine.calls.functions import Threads  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.http import HttpClient  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.performer import Calls  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.journal import Journal  # noqa: PLC0415 - heavy, see above
@@ -32,7 +33,7 @@ async def open_engine(
     journal = Journal(await trio.to_thread.run_sync(open_store, url))
     try:
         async with HttpClient() as transport:
-            calls = Calls(transport, threads_max=limits.threads_max, http_timeout_s=limits.http_timeout_s)
+            calls = Calls(transport, run_sync=Threads(limits.threads_max), http_timeout_s=limits.http_timeout_s)
             engine = Engine(journal, calls, workflows=workflows, limits=limits)
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.serve)

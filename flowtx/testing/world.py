@@ -1,0 +1,269 @@
+"""World: the production engine in a simulated world, with crashes and restarts in one process.
+
+The law of this file: the engine, its drivers, kernel and journal are the real ones; clock, network, dice and store are
+the world's. A crash is an exception that nothing in the engine may catch, thrown at a moment of the schedule: from then
+on that engine's store and network are dead, its tasks are gone, and a new engine begins on what is durable.
+
+Run a world under trio's ``MockClock(autojump_threshold=0)``: days pass in milliseconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+import trio
+import trio.testing
+
+from flowtx.testing.faults import NO_FAULTS, Fault, Moment, MomentKind, Schedule
+from flowtx.testing.participants import Participants
+from flowtx_dsl.errors import FlowtxError, StepFault
+from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
+from flowtx_engine.calls.performer import Calls
+from flowtx_engine.journal.errors import JournalUnavailable
+from flowtx_engine.journal.journal import Journal
+from flowtx_engine.journal.memory import MemoryStore
+from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.store import Store, WriteResult
+from flowtx_engine.kernel.events import Event
+from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.runtime.clock import TrioClock
+from flowtx_engine.runtime.engine import Engine
+from flowtx_engine.runtime.history import event_of
+from flowtx_engine.runtime.limits import EngineLimits
+
+T = TypeVar("T")
+
+LIVES_MAX = 1_000
+"""A play that needs more engines than this does not make progress."""
+PLAY_MAX_S = 30 * 86_400.0
+"""A play that takes longer than this, in its own time, hangs."""
+
+
+class Crashed(BaseException):
+    """The simulated process died. Not an ``Exception``: nothing in the engine may swallow it."""
+
+
+class HangError(FlowtxError):
+    """A play did not come to its end: a transaction hangs."""
+
+
+class World:
+    """One simulated world: a store, participants, a clock, and engines that come and go."""
+
+    def __init__(
+        self,
+        workflows: Iterable[AnyWorkflow],
+        *,
+        schedule: Schedule = NO_FAULTS,
+        participants: Participants | None = None,
+        limits: EngineLimits | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.workflows = tuple(workflows)
+        self.schedule = schedule
+        self.participants = participants or Participants()
+        self.limits = limits or EngineLimits()
+        self.moments: list[Moment] = []
+        self.crash_count = 0
+        self.store: Store = MemoryStore()
+        self._dice = random.Random(seed)
+
+    async def play(self, scenario: Callable[[Engine], Awaitable[T]]) -> T:
+        """Play a scenario to its end, with a new engine after every crash, and return what it returned.
+
+        The scenario is a client that begins again after a crash: it must be repeatable, as with gids of its own it is.
+        Raises ``HangError`` when it takes longer than ``PLAY_MAX_S`` of the world's time.
+        """
+        results: list[T] = []
+
+        async def once(engine: Engine) -> None:
+            results.append(await scenario(engine))
+
+        with trio.move_on_after(PLAY_MAX_S):
+            for _ in range(LIVES_MAX):
+                if await self._live(once):
+                    return results[0]
+        raise HangError(
+            f"the play did not end within {PLAY_MAX_S:g} s and {LIVES_MAX} engines: {self.crash_count} crashes, "
+            f"{self.schedule.describe(self.moments) or 'no faults'}; unfinished: {self.unfinished()}"
+        )
+
+    async def _live(self, scenario: Callable[[Engine], Awaitable[None]]) -> bool:
+        """One engine from its start to a crash (False) or to the end of the scenario (True)."""
+        life = _Life(self)
+        engine = life.engine()
+        lived = False
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(engine.serve)
+                await scenario(engine)
+                await engine.shut_down()
+                lived = True
+                nursery.cancel_scope.cancel()
+        except* Crashed:
+            self.crash_count += 1
+        finally:
+            life.is_over = True
+        return lived
+
+    def pass_moment(self, kind: MomentKind, what: str) -> Fault | None:
+        """The play has come to a commit or call; the fault the schedule has for it."""
+        number = len(self.moments)
+        self.moments.append(Moment(number, kind, what))
+        return self.schedule.at(number)
+
+    def unfinished(self) -> list[Transaction]:
+        """The transactions that have not ended."""
+        return self.store.transactions(Filter(unfinished=True), before_id=None, limit=1_000)
+
+    def transactions(self) -> list[Transaction]:
+        """All transactions, newest first."""
+        return self.store.transactions(Filter(), before_id=None, limit=1_000_000)
+
+    def history(self, gid: str) -> list[Event]:
+        """A transaction's journal."""
+        return [event_of(row) for row in self.store.history(gid)]
+
+    def check_replay(self) -> None:
+        """Every journal, replayed, leads to the end it records.
+
+        Raises ``NondeterminismError`` or ``AssertionError``.
+        """
+        loaded = {(workflow.name, workflow.version): workflow for workflow in self.workflows}
+        for row in self.transactions():
+            kernel = Kernel(loaded[row.workflow, row.version], row.input, gid=row.gid)
+            events = self.history(row.gid)
+            for event in events:
+                kernel.feed(event)
+            assert (kernel.ended is not None) == row.is_final, (row, kernel)
+            assert kernel.ended is None or kernel.ended == events[-1].fact, (row, kernel.ended, events[-1])
+            kernel.close()
+
+    def next_seed(self) -> int:
+        """A number for the dice of the next engine."""
+        return self._dice.getrandbits(32)
+
+
+class _Life:
+    """One engine's life: what it holds dies with it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.is_over = False
+
+    def engine(self) -> Engine:
+        calls = Calls(self.world.participants, run_sync=_run_inline)
+        return Engine(
+            Journal(_Store(self, self.world.store)),
+            _Performer(self, calls),
+            workflows=self.world.workflows,
+            limits=self.world.limits,
+            clock=TrioClock(),
+            dice=random.Random(self.world.next_seed()),
+        )
+
+    def crash(self) -> Crashed:
+        self.is_over = True
+        return Crashed()
+
+    def check_alive(self) -> None:
+        if self.is_over:
+            raise Crashed
+
+
+async def _run_inline(fn: Callable[[], T]) -> T:
+    """A sync step without its thread: under a clock that jumps, a thread would be jumped over."""
+    await trio.lowlevel.checkpoint()
+    return fn()
+
+
+class _Performer:
+    """The performer of one life, with the schedule's faults around every call."""
+
+    def __init__(self, life: _Life, inner: Performer) -> None:
+        self._life = life
+        self._inner = inner
+
+    async def perform(self, attempt: Attempt) -> Outcome:
+        self._life.check_alive()
+        what = f"{attempt.command.call.name} at {attempt.address} of {attempt.gid}, attempt {attempt.number}"
+        fault = self._life.world.pass_moment("call", what)
+        match fault:
+            case Fault.CRASH_BEFORE:
+                raise self._life.crash()
+            case Fault.FAIL:
+                return Outcome(kind="unknown", error=StepFault(f"{what}: nobody answered (simulated)"))
+            case Fault.REPEAT:
+                await self._inner.perform(attempt)
+                self._life.check_alive()
+            case _:
+                pass
+        outcome = await self._inner.perform(attempt)
+        self._life.check_alive()
+        if fault is Fault.CRASH_AFTER:
+            raise self._life.crash()
+        if fault is Fault.LOSE_ANSWER:
+            return Outcome(kind="unknown", error=StepFault(f"{what}: the answer was lost (simulated)"))
+        return outcome
+
+
+class _Store:
+    """The store as one life sees it, with the schedule's faults around every commit."""
+
+    is_local = True
+
+    def __init__(self, life: _Life, inner: Store) -> None:
+        self._life = life
+        self._inner = inner
+
+    def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
+        self._life.check_alive()
+        what = "; ".join(f"{write.gid} {'+'.join(row.kind for row in write.rows)}" for write in writes)
+        fault = self._life.world.pass_moment("commit", what)
+        if fault is Fault.CRASH_BEFORE:
+            raise self._life.crash()
+        if fault is Fault.FAIL:
+            raise JournalUnavailable("the database refused the write (simulated)")
+        results = self._inner.commit(writes)
+        if fault is Fault.CRASH_AFTER:
+            raise self._life.crash()
+        if fault is Fault.LOSE_ANSWER:
+            raise JournalUnavailable("the answer of the commit was lost (simulated)")
+        return results
+
+    def transaction(self, gid: str) -> Transaction | None:
+        return self._alive().transaction(gid)
+
+    def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
+        return self._alive().history(gid, from_seq)
+
+    def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
+        return self._alive().transactions(wanted, before_id=before_id, limit=limit)
+
+    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> list[Transaction]:
+        return self._alive().claim(node, now_at, limit, workflows)
+
+    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
+        return self._alive().next_wake_at(workflows)
+
+    def owned(self, node: str) -> list[str]:
+        return self._alive().owned(node)
+
+    def nudged(self, node: str, since_at: float) -> list[str]:
+        return self._alive().nudged(node, since_at)
+
+    def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
+        self._alive().beat(node, now_at, alive_until_at)
+
+    def release(self, node: str, now_at: float) -> None:
+        self._alive().release(node, now_at)
+
+    def close(self) -> None:
+        """The world keeps its store: what a life closes is its own way to it."""
+
+    def _alive(self) -> Store:
+        self._life.check_alive()
+        return self._inner
