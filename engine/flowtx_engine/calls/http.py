@@ -52,10 +52,10 @@ class HttpLimits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            least = 0 if name.startswith("idle") else 1
-            found = getattr(self, name)
-            if not (found >= least if isinstance(found, int) else found > 0):
-                raise ValueError(f"HttpLimits.{name} is {found!r}; expected {'more than 0' if least else 'at least 0'}")
+            found: float = getattr(self, name)
+            if not (found >= 0 if name.startswith("idle") else found > 0):
+                expected = "at least 0" if name.startswith("idle") else "more than 0"
+                raise ValueError(f"HttpLimits.{name} is {found!r}; expected {expected}")
 
 
 class HttpClient(HttpTransport):
@@ -143,8 +143,6 @@ class HttpClient(HttpTransport):
             return await self._call(route, request.method, data, is_last=headers.asks_close)
         except HttpFault as fault:
             raise HttpFault(f"{_name(request)}: {fault}") from fault
-        except BrokenExchangeError as error:
-            raise HttpFault(f"{_name(request)}: {error}") from error
 
     async def _call(self, route: Route, method: str, data: bytes, *, is_last: bool) -> HttpResponse:
         """Take a slot, send `data` in it, and give the slot back, with the connection if that is clean."""
@@ -161,15 +159,16 @@ class HttpClient(HttpTransport):
                 connection.close()
                 connection = pool.swap()
             parser = self._new_parser(method)
-            is_sent = connection is not None and await _exchange_if_alive(connection, data, parser)
-            if not parser.is_complete:
+            response = None if connection is None else await _exchange_if_alive(connection, data, parser)
+            if response is None:
                 if connection is not None:
                     connection.close()
                 connection = await self._open(route)
-                is_sent = await exchange(connection.stream, data, parser)
-            response = parser.response()
-            is_kept = is_sent and parser.is_reusable and not is_last
+                response = await exchange(connection.stream, data, parser)
+            is_kept = parser.is_reusable and not is_last
             return response
+        except BrokenExchangeError as error:
+            raise HttpFault(f"{error.phase} {route}: {error}") from error
         finally:
             if connection is not None and not is_kept:
                 connection.close()
@@ -199,8 +198,8 @@ async def _is_usable(connection: Connection) -> bool:
     return connection.is_quiet_nowait() if connection.is_plain else await connection.is_quiet()
 
 
-async def _exchange_if_alive(connection: Connection, data: bytes, parser: ResponseParser) -> bool:
-    """Do an exchange over a connection that was used before; if it was dead, leave `parser` untouched."""
+async def _exchange_if_alive(connection: Connection, data: bytes, parser: ResponseParser) -> HttpResponse | None:
+    """Do an exchange over a connection that was used before; None when it was dead, and `parser` is then untouched."""
     try:
         return await exchange(connection.stream, data, parser)
     except BrokenExchangeError as error:
@@ -209,7 +208,7 @@ async def _exchange_if_alive(connection: Connection, data: bytes, parser: Respon
         # the engine repeats every call whose outcome it does not know.
         if error.is_begun:
             raise
-        return False
+        return None
 
 
 def _next_hop(first: HttpRequest, hop: Hop, response: HttpResponse) -> Hop | None:

@@ -27,25 +27,28 @@ def decode_content(body: bytes, coding: str, *, body_max: int) -> bytes:
     if not body:
         return body
     try:
-        if coding == "deflate":
-            return _decode_deflate(body, body_max)
-        return _decode_gzip(body, body_max)
+        decoded = _decode_deflate(body, body_max) if coding == "deflate" else _decode_gzip(body, body_max)
     except zlib.error as error:
         raise HttpFault(f"the answer says that its body is in {coding}, and it is not ({error})") from error
+    if len(decoded) > body_max:
+        raise HttpFault(f"the body of the answer is longer than {body_max} bytes once it is decompressed")
+    return decoded
+
+
+# The decoders stop at one byte too many, and leave it to their caller to notice.
 
 
 def _decode_gzip(body: bytes, body_max: int) -> bytes:
     decoded, rest = _decode_member(body, _GZIP, body_max)
     if not rest:
         return decoded
-    parts, decoded_count = [decoded], len(decoded)
-    while rest:
-        if len(parts) == _GZIP_MEMBERS_MAX:
-            raise HttpFault(f"the answer's gzip body has more than {_GZIP_MEMBERS_MAX} members in a row")
-        decoded, rest = _decode_member(rest, _GZIP, body_max - decoded_count)
-        parts.append(decoded)
-        decoded_count += len(decoded)
-    return b"".join(parts)
+    whole = bytearray(decoded)
+    for _ in range(_GZIP_MEMBERS_MAX):
+        decoded, rest = _decode_member(rest, _GZIP, body_max - len(whole))
+        whole += decoded
+        if not rest or len(whole) > body_max:
+            return bytes(whole)
+    raise HttpFault(f"the gzip body of the answer has more than {_GZIP_MEMBERS_MAX} members in a row")
 
 
 def _decode_deflate(body: bytes, body_max: int) -> bytes:
@@ -53,15 +56,13 @@ def _decode_deflate(body: bytes, body_max: int) -> bytes:
     is_zlib = len(body) > 1 and body[0] & 0x0F == _DEFLATE_METHOD and (body[0] << 8 | body[1]) % 31 == 0
     decoded, rest = _decode_member(body, _ZLIB if is_zlib else _RAW, body_max)
     if rest:
-        raise HttpFault(f"the answer's deflate body goes on for {len(rest)} bytes after its end")
+        raise HttpFault(f"the deflate body of the answer goes on for {len(rest)} bytes after its end")
     return decoded
 
 
 def _decode_member(body: bytes, window_bits: int, decoded_max: int) -> tuple[bytes, bytes]:
     decoder = zlib.decompressobj(window_bits)
     decoded = decoder.decompress(body, decoded_max + 1)
-    if len(decoded) > decoded_max:
-        raise HttpFault("the answer's body is too long once it is decompressed")
-    if not decoder.eof:
-        raise HttpFault("the answer's compressed body ends early")
+    if not decoder.eof and len(decoded) <= decoded_max:
+        raise HttpFault("the compressed body of the answer ends early")
     return decoded, decoder.unused_data

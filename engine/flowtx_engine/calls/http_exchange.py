@@ -10,93 +10,88 @@ import trio
 
 from flowtx_engine.calls.http_connection import describe
 from flowtx_engine.calls.http_response import ResponseParser
-from flowtx_engine.calls.http_types import HttpFault
+from flowtx_engine.calls.http_types import HttpFault, HttpResponse
 
 # What surely fits into the buffers between two ends, so that sending it cannot wait for the other side to read.
 _SENT_AT_ONCE_MAX = 65536
 
 
 class BrokenExchangeError(Exception):
-    """The connection failed; the text says in which phase and how. `is_begun` tells whether any answer had come."""
+    """No response was had. `phase` is where it failed: "send to" or "receive from"; the text says how.
 
-    def __init__(self, text: str, *, is_begun: bool) -> None:
+    `is_begun` tells whether any byte of an answer had come.
+    """
+
+    def __init__(self, phase: str, text: str, *, is_begun: bool) -> None:
         super().__init__(text)
+        self.phase = phase
         self.is_begun = is_begun
 
 
-async def exchange(stream: trio.abc.Stream, request: bytes, parser: ResponseParser) -> bool:
-    """Send `request`, feed what comes to `parser` until it is complete; return whether all of the request was sent.
+async def exchange(stream: trio.abc.Stream, request: bytes, parser: ResponseParser) -> HttpResponse:
+    """Send `request` and return the response, read by `parser`, which then tells whether `stream` can be used again.
 
-    Raises `BrokenExchangeError` when the connection fails, `HttpFault` when what comes is not an HTTP response.
+    Raises `BrokenExchangeError` when the connection fails or when what comes is not an HTTP response.
     """
+    sender = _Sender(stream, request)
     if len(request) > _SENT_AT_ONCE_MAX:
-        return await _exchange_both_ways(stream, request, parser)
-    sending_failed = None
-    try:
-        await stream.send_all(request)
-    except trio.BrokenResourceError as error:
-        sending_failed = error
-    await _receive(stream, parser, sending_failed)
-    return sending_failed is None
+        response = await _exchange_both_ways(stream, sender, parser)
+    else:
+        await sender.send()
+        response = await _receive(stream, sender, parser)
+    if not sender.is_done:
+        parser.is_reusable = False
+    return response
 
 
-async def _exchange_both_ways(stream: trio.abc.Stream, request: bytes, parser: ResponseParser) -> bool:
-    sender = _Sender()
-    failed: BrokenExchangeError | HttpFault | None = None
+async def _exchange_both_ways(stream: trio.abc.Stream, sender: _Sender, parser: ResponseParser) -> HttpResponse:
+    # What fails is kept and raised outside: a nursery would wrap it into a group.
+    outcome: HttpResponse | BrokenExchangeError
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sender.send_all, stream, request)
+        nursery.start_soon(sender.send)
         try:
-            await _receive(stream, parser, None)
-        except (BrokenExchangeError, HttpFault) as error:
-            failed = error
+            outcome = await _receive(stream, sender, parser)
+        except BrokenExchangeError as error:
+            outcome = error
         nursery.cancel_scope.cancel()
-    if sender.failed is not None and isinstance(failed, BrokenExchangeError):
-        raise _broken("send", sender.failed, parser) from sender.failed
-    if failed is not None:
-        raise failed
-    return sender.is_done
+    if isinstance(outcome, BrokenExchangeError):
+        raise outcome
+    return outcome
 
 
 class _Sender:
-    """Sends in a task of its own and keeps what became of it."""
+    """Sends a request, and keeps what became of that instead of raising it, for there may be an answer all the same."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_request", "_stream", "failed", "is_done")
+
+    def __init__(self, stream: trio.abc.Stream, request: bytes) -> None:
         self.is_done = False
         self.failed: trio.BrokenResourceError | None = None
+        self._stream = stream
+        self._request = request
 
-    async def send_all(self, stream: trio.abc.Stream, request: bytes) -> None:
+    async def send(self) -> None:
         try:
-            await stream.send_all(request)
+            await self._stream.send_all(self._request)
         except trio.BrokenResourceError as error:
             self.failed = error
         else:
             self.is_done = True
 
 
-async def _receive(
-    stream: trio.abc.Stream, parser: ResponseParser, sending_failed: trio.BrokenResourceError | None
-) -> None:
-    while not parser.is_complete:
-        try:
-            data = await stream.receive_some()
-        except trio.BrokenResourceError as error:
-            if sending_failed is not None:
-                raise _broken("send", sending_failed, parser) from error
-            raise _broken("receive", error, parser) from error
-        if data:
-            parser.feed(data)
-        elif sending_failed is not None and not parser.is_begun:
-            raise _broken("send", sending_failed, parser) from sending_failed
-        else:
-            _feed_end(parser)
-
-
-def _feed_end(parser: ResponseParser) -> None:
+async def _receive(stream: trio.abc.Stream, sender: _Sender, parser: ResponseParser) -> HttpResponse:
     try:
-        parser.feed_end()
-    except HttpFault as fault:
-        raise BrokenExchangeError(f"receive: {fault}", is_begun=parser.is_begun) from fault
-
-
-def _broken(phase: str, error: trio.BrokenResourceError, parser: ResponseParser) -> BrokenExchangeError:
-    return BrokenExchangeError(f"{phase}: the connection broke ({describe(error)})", is_begun=parser.is_begun)
+        while not parser.is_complete:
+            data = await stream.receive_some()
+            if data:
+                parser.feed(data)
+            else:
+                parser.feed_end()
+        return parser.response()
+    except (trio.BrokenResourceError, HttpFault) as error:
+        # A request that could not be sent explains an answer that did not come, not one that makes no sense.
+        failed = sender.failed if not parser.is_complete else None
+        phase = "receive from" if failed is None else "send to"
+        cause = failed or error
+        text = str(cause) if isinstance(cause, HttpFault) else f"the connection broke ({describe(cause)})"
+        raise BrokenExchangeError(phase, text, is_begun=parser.is_begun) from cause

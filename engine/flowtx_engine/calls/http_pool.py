@@ -159,8 +159,8 @@ class Pool(Generic[ConnectionT]):
 class Pools(Generic[KeyT, ConnectionT]):
     """The pools by place. A pool exists only as long as it holds something.
 
-    Idle connections are closed when anything is released after their time; no task of their own watches them. When
-    nothing is called any more they stay until `close`, and the other side will have closed them by then.
+    Idle connections are closed when something is released after their time, at most half of it late; no task of their
+    own watches them. When nothing is called any more they stay until `close`; the other side has closed its end by then.
     """
 
     def __init__(self, limits: PoolLimits) -> None:

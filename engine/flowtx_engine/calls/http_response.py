@@ -37,6 +37,7 @@ class ResponseParser:
         "_headers",
         "_headers_max",
         "_is_at_body",
+        "_is_framed_twice",
         "_is_interim",
         "_is_until_end",
         "_length",
@@ -62,6 +63,7 @@ class ResponseParser:
         self._body = bytearray()
         self._fault: HttpFault | None = None
         self._is_at_body = False
+        self._is_framed_twice = False
         self._is_interim = False
         self._is_until_end = False
         self._fed_count = 0
@@ -163,6 +165,7 @@ class ResponseParser:
             self.is_complete = True
             self.is_reusable = length is not None and coding is None and self._parser.should_keep_alive()
         elif coding is not None:
+            self._is_framed_twice = length is not None
             self._check_coding(coding)
         elif status not in _BODILESS:
             self._length = None if length is None else int(length)
@@ -181,7 +184,8 @@ class ResponseParser:
         """Note the last byte of a message; an interim one is not the response."""
         if self._is_at_body and not self.is_complete:
             self.is_complete = True
-            self.is_reusable = self._parser.should_keep_alive()
+            # RFC 9112, section 6.3: with both a length and chunks, another might have read this differently.
+            self.is_reusable = self._parser.should_keep_alive() and not self._is_framed_twice
 
     def _settle(self) -> bool:
         if self.is_complete:
