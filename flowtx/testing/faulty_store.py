@@ -1,0 +1,103 @@
+"""A journal that fails on purpose, at commits chosen by a plan.
+
+The law of this file: it adds faults and nothing else. What its plan lets pass goes to the store inside unchanged, so
+with a plan that never strikes it is that store. It throws no dice: the plan decides, and Hypothesis or a simulator owns
+it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+
+from flowtx_engine.journal.errors import JournalUnavailable
+from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.store import Store, WriteResult
+
+
+class Fault(enum.Enum):
+    """How a commit fails: both ways look the same to the caller."""
+
+    NOTHING_WRITTEN = "nothing is written"
+    ANSWER_LOST = "all is written, and the answer is lost"
+
+
+Plan = Callable[[int, Sequence[Write]], Fault | None]
+"""Gets a commit's ordinal, from 0, and its writes; gives the fault that strikes it, or None."""
+
+
+def no_faults(ordinal: int, writes: Sequence[Write]) -> Fault | None:
+    """The plan that never strikes."""
+    del ordinal, writes
+    return None
+
+
+class FaultyStore:
+    """A ``Store`` around another one; ``commit_count`` is how many commits were tried, failed ones included."""
+
+    def __init__(self, inner: Store, plan: Plan = no_faults) -> None:
+        self.is_local: bool = inner.is_local
+        self.commit_count = 0
+        self._inner = inner
+        self._plan = plan
+
+    def __repr__(self) -> str:
+        return f"<FaultyStore after {self.commit_count} commits on {self._inner!r}>"
+
+    def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
+        """See ``Store.commit``; the plan is asked first."""
+        ordinal = self.commit_count
+        self.commit_count += 1
+        match self._plan(ordinal, writes):
+            case Fault.NOTHING_WRITTEN:
+                raise _struck(ordinal)
+            case Fault.ANSWER_LOST:
+                self._inner.commit(writes)
+                raise _struck(ordinal)
+            case None:
+                return self._inner.commit(writes)
+
+    def transaction(self, gid: str) -> Transaction | None:
+        """See ``Store.transaction``."""
+        return self._inner.transaction(gid)
+
+    def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
+        """See ``Store.history``."""
+        return self._inner.history(gid, from_seq)
+
+    def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
+        """See ``Store.transactions``."""
+        return self._inner.transactions(wanted, before_id=before_id, limit=limit)
+
+    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> list[Transaction]:
+        """See ``Store.claim``."""
+        return self._inner.claim(node, now_at, limit, workflows)
+
+    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
+        """See ``Store.next_wake_at``."""
+        return self._inner.next_wake_at(workflows)
+
+    def owned(self, node: str) -> list[str]:
+        """See ``Store.owned``."""
+        return self._inner.owned(node)
+
+    def nudged(self, node: str, since_at: float) -> list[str]:
+        """See ``Store.nudged``."""
+        return self._inner.nudged(node, since_at)
+
+    def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
+        """See ``Store.beat``."""
+        self._inner.beat(node, now_at, alive_until_at)
+
+    def release(self, node: str, now_at: float) -> None:
+        """See ``Store.release``."""
+        self._inner.release(node, now_at)
+
+    def close(self) -> None:
+        """See ``Store.close``."""
+        self._inner.close()
+
+
+def _struck(ordinal: int) -> JournalUnavailable:
+    # The message must not tell the two faults apart, for no database would.
+    return JournalUnavailable(f"commit {ordinal} was struck by the fault plan", remedy="Find out by reading.")
