@@ -160,7 +160,7 @@ class Pools(Generic[KeyT, ConnectionT]):
     """The pools by place. A pool exists only as long as it holds something.
 
     Idle connections are closed when something is released after their time, at most half of it late; no task of their
-    own watches them. When nothing is called any more they stay until `close`; the other side has closed its end by then.
+    own watches them. When nothing is called any more they stay until `close`; the other side has hung up by then.
     """
 
     def __init__(self, limits: PoolLimits) -> None:

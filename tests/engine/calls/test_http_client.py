@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flowtx_engine.calls.http import HttpClient, HttpLimits
 from flowtx_engine.calls.http_types import HttpFault, HttpRequest, HttpResponse
@@ -263,6 +263,7 @@ async def test_a_connection_closed_while_idle_is_noticed_before_it_is_used(nurse
     server = await ScriptedServer.start(nursery)
     async with new_client() as client:
         await client.send(post(server.url("/1")))
+        await wait_all_tasks_blocked()
         await server.hang_up()
         await client.send(post(server.url("/2")))
     assert [each.connection for each in server.received] == [1, 2]
@@ -272,6 +273,7 @@ async def test_a_connection_on_which_something_came_unasked_is_not_used(nursery:
     server = await ScriptedServer.start(nursery)
     async with new_client() as client:
         await client.send(post(server.url()))
+        await wait_all_tasks_blocked()
         await server.send_unasked(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         assert (await client.send(post(server.url()))).status == 200
     assert server.connections_count == 2
@@ -544,12 +546,12 @@ async def test_calls_that_wait_when_the_client_is_closed_end_and_the_one_under_w
     url = await serve(nursery, handler)
     async with trio.open_nursery() as calls:
         calls.start_soon(call, url)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         calls.start_soon(call, url)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         await client.aclose()
         may_answer.set()
-    await trio.testing.wait_all_tasks_blocked()
+    await wait_all_tasks_blocked()
     assert sorted(told) == ["closed", "ok", "the HTTP client is closed"]
 
 
