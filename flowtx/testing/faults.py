@@ -29,6 +29,8 @@ class Fault(enum.Enum):
     """It happens, and the answer is lost on the way back."""
     REPEAT = "repeat"
     """A call is delivered twice. (A commit is not: a database does not repeat one by itself.)"""
+    STALL = "stall the node during"
+    """The node does not beat for so long that others take its work, while the call is still on its way: a zombie."""
 
 
 FAULTS_OF: Mapping[MomentKind, tuple[Fault, ...]] = {

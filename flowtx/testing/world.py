@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 LIVES_MAX = 1_000
 """A play that needs more engines than this does not make progress."""
+STALL_S = 60.0
+"""How long a stalled node does not beat: long past its lease."""
 PLAY_MAX_S = 30 * 86_400.0
 """A play that takes longer than this, in its own time, hangs."""
 
@@ -61,7 +63,10 @@ class World:
         participants: Participants | None = None,
         limits: EngineLimits | None = None,
         seed: int = 0,
+        node_count: int = 1,
     ) -> None:
+        """``node_count`` engines share the store; the scenario speaks to the first."""
+        self.node_count = node_count
         self.workflows = tuple(workflows)
         self.schedule = schedule
         self.participants = participants or Participants()
@@ -83,13 +88,26 @@ class World:
             results.append(await scenario(engine))
 
         with trio.move_on_after(PLAY_MAX_S):
-            for _ in range(LIVES_MAX):
-                if await self._live(once):
-                    return results[0]
+            async with trio.open_nursery() as others:
+                for _ in range(1, self.node_count):
+                    others.start_soon(self._live_for_ever)
+                for _ in range(LIVES_MAX):
+                    if await self._live(once):
+                        others.cancel_scope.cancel()
+                        return results[0]
         raise HangError(
             f"the play did not end within {PLAY_MAX_S:g} s and {LIVES_MAX} engines: {self.crash_count} crashes, "
             f"{self.schedule.describe(self.moments) or 'no faults'}; unfinished: {self.unfinished()}"
         )
+
+    async def _live_for_ever(self) -> None:
+        """Another node, which nobody speaks to."""
+
+        async def listen(engine: Engine) -> None:
+            await trio.sleep_forever()
+
+        while True:
+            await self._live(listen)
 
     async def _live(self, scenario: Callable[[Engine], Awaitable[None]]) -> bool:
         """One engine from its start to a crash (False) or to the end of the scenario (True)."""
@@ -153,6 +171,7 @@ class _Life:
     def __init__(self, world: World) -> None:
         self.world = world
         self.is_over = False
+        self.stalled_until = float("-inf")
 
     def engine(self) -> Engine:
         calls = Calls(self.world.participants, run_sync=_run_inline)
@@ -199,10 +218,15 @@ class _Performer:
             case Fault.REPEAT:
                 await self._inner.perform(attempt)
                 self._life.check_alive()
+            case Fault.STALL:
+                self._life.stalled_until = trio.current_time() + STALL_S
             case _:
                 pass
         outcome = await self._inner.perform(attempt)
         self._life.check_alive()
+        if fault is Fault.STALL:
+            await trio.sleep(STALL_S)
+            self._life.check_alive()
         if fault is Fault.CRASH_AFTER:
             raise self._life.crash()
         if fault is Fault.LOSE_ANSWER:
@@ -256,7 +280,8 @@ class _Store:
         return self._alive().nudged(node, since_at)
 
     def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
-        self._alive().beat(node, now_at, alive_until_at)
+        if trio.current_time() >= self._life.stalled_until:
+            self._alive().beat(node, now_at, alive_until_at)
 
     def release(self, node: str, now_at: float) -> None:
         self._alive().release(node, now_at)

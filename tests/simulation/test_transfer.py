@@ -5,12 +5,13 @@ The bank stands in this file: its accounts keep books by idempotency key, so tha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
 import trio
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flowtx
@@ -89,7 +90,7 @@ NO_ACCOUNT = Transfer("alice", "nobody", 30)
 class BankWorld(World):
     """A world with a bank in it and a transfer over its accounts."""
 
-    def __init__(self, schedule: Schedule, *, seed: int = 0) -> None:
+    def __init__(self, schedule: Schedule, *, seed: int = 0, node_count: int = 1) -> None:
         self.bank = Bank()
 
         @flowtx.workflow
@@ -101,7 +102,7 @@ class BankWorld(World):
             return f"moved {t.amount}"
 
         self.transfer = transfer
-        super().__init__([transfer], schedule=schedule, seed=seed)
+        super().__init__([transfer], schedule=schedule, seed=seed, node_count=node_count)
 
 
 def client(worlds: list[BankWorld], *transfers: Transfer) -> Callable[[Engine], Awaitable[None]]:
@@ -168,33 +169,62 @@ def test_transfers_one_after_another_survive_every_single_fault() -> None:
     prove(GOOD, NO_ACCOUNT, GOOD)
 
 
-def play_schedule(schedule: Schedule, *transfers: Transfer, seed: int = 0) -> BankWorld:
+def play_schedule(
+    schedule: Schedule, *transfers: Transfer, seed: int = 0, node_count: int = 1, cancel_after_s: float | None = None
+) -> BankWorld:
     """One play of these transfers with a schedule of faults, checked."""
     worlds: list[BankWorld] = []
 
     def make_world(schedule: Schedule) -> World:
-        worlds.append(BankWorld(schedule, seed=seed))
+        worlds.append(BankWorld(schedule, seed=seed, node_count=node_count))
         return worlds[-1]
 
-    play(make_world, client(worlds, *transfers), schedule)
+    async def at_once(engine: Engine) -> None:
+        async with trio.open_nursery() as nursery:
+            for i, t in enumerate(transfers):
+                nursery.start_soon(run_until_answered, engine, worlds[-1], t, f"g-{i}")
+                if cancel_after_s is not None:
+                    nursery.start_soon(cancel_after, engine, f"g-{i}", cancel_after_s)
+
+    play(make_world, at_once, schedule)
     check_all_or_nothing(worlds[-1])
     return worlds[-1]
 
 
-schedules = st.dictionaries(st.integers(0, 40), st.sampled_from(Fault), max_size=8).map(Schedule)
+async def cancel_after(engine: Engine, gid: str, seconds: float) -> None:
+    """A person who changes their mind, and is told when it is too late or too early."""
+    await trio.sleep(seconds)
+    with contextlib.suppress(flowtx.NoSuchTransaction, flowtx.AlreadyFinal, flowtx.JournalUnavailable):
+        await engine.cancel(gid, reason="changed my mind")
+
+
+schedules = st.dictionaries(st.integers(0, 60), st.sampled_from(Fault), max_size=8).map(Schedule)
+transfer_lists = st.lists(st.sampled_from([GOOD, NO_MONEY, NO_ACCOUNT]), min_size=1, max_size=3)
 
 
 @given(
     schedule=schedules,
-    transfers=st.lists(st.sampled_from([GOOD, NO_MONEY, NO_ACCOUNT]), min_size=1, max_size=3),
+    transfers=transfer_lists,
     seed=st.integers(0, 1000),
+    node_count=st.integers(1, 3),
+    cancel_after_s=st.none() | st.floats(0, 5),
     interleaving=st.random_module(),
 )
-@example(schedule=NO_FAULTS, transfers=[GOOD], seed=0, interleaving=None)
 def test_several_faults_in_any_places_are_survived(
-    schedule: Schedule, transfers: list[Transfer], seed: int, interleaving: object
+    schedule: Schedule,
+    transfers: list[Transfer],
+    seed: int,
+    node_count: int,
+    cancel_after_s: float | None,
+    interleaving: object,
 ) -> None:
-    play_schedule(schedule, *transfers, seed=seed)
+    play_schedule(schedule, *transfers, seed=seed, node_count=node_count, cancel_after_s=cancel_after_s)
+
+
+def test_a_stalled_node_comes_back_as_a_zombie_and_does_no_harm() -> None:
+    world = play_schedule(Schedule({1: Fault.STALL}), GOOD, node_count=2)
+    assert world.bank.call_count == 3, "the withdrawal was asked by both nodes, the deposit once"
+    assert world.transactions()[0].status == "succeed"
 
 
 def test_a_calm_play_commits_once_a_step_and_calls_each_participant_once() -> None:
