@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
-from urllib.parse import unquote_to_bytes, urljoin
+from urllib.parse import unquote_to_bytes
 
 import idna
 
@@ -22,6 +22,8 @@ from flowtx_engine.calls.http_types import HttpFault
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?", re.IGNORECASE)
+# RFC 3986, appendix B.
+_REFERENCE = re.compile(r"([^:/?#]+:)?(//[^/?#]*)?([^?#]*)(\?[^#]*)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 3986 pchar, "/", "?", and the brackets that Go leaves alone; a "%" is safe where two hex digits follow it.
 _UNSAFE = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]%]|%(?![0-9A-Fa-f]{2})")
@@ -82,15 +84,20 @@ def resolve_reference(base: str, location: str) -> str:
 
     `location` is as an `HttpResponse` holds it: one character for each byte. Bytes outside ASCII are percent-encoded.
 
-    Raises `HttpFault` when the location is not a URL reference.
+    Raises `HttpFault` when the location has control characters; whether the URL can be called, `parse_url` says.
     """
-    encoded = "".join(each if each < "\x80" else f"%{ord(each):02X}" for each in location)
+    encoded = "".join([each if each < "\x80" else f"%{ord(each):02X}" for each in location])
     if _CONTROL.search(encoded) is not None:
         raise HttpFault(f"the answer redirects to {encoded!r}, which has a control character in it")
-    try:
-        return urljoin(base, encoded)
-    except ValueError as error:
-        raise HttpFault(f"the answer redirects to {encoded!r}, which is not a URL ({error})") from error
+    scheme, authority, path, query = _split_reference(encoded)
+    base_scheme, base_authority, base_path, base_query = _split_reference(base)
+    if not scheme and not authority:
+        if not path:
+            path, query = base_path, query or base_query
+        elif not path.startswith("/"):
+            path = f"{base_path.rpartition('/')[0]}/{path}"
+        authority = base_authority
+    return f"{scheme or base_scheme}{authority}{_without_dots(path)}{query}"
 
 
 def shown(url: str) -> str:
@@ -126,6 +133,27 @@ def parse_origin(scheme: str, authority: str) -> Origin:
         authority=f"{bare}:{port}" if port else bare,
         authorization=None if match["user"] is None else _basic_authorization(match["user"]),
     )
+
+
+def _split_reference(reference: str) -> tuple[str, str, str, str]:
+    """Return scheme, authority, path and query, each with its delimiters, or empty where there is none."""
+    match = _REFERENCE.match(reference)
+    assert match is not None, reference  # every part of the pattern may be empty
+    return match[1] or "", match[2] or "", match[3], match[4] or ""
+
+
+def _without_dots(path: str) -> str:
+    """Return `path` with its `.` and `..` carried out (RFC 3986, section 5.2.4)."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments and segments[-1] in {".", ".."}:
+        kept.append("")
+    return "".join(f"/{segment}" for segment in kept)
 
 
 def _percent_encoded(match: re.Match[str]) -> str:

@@ -107,10 +107,41 @@ def test_a_location_is_resolved_against_where_it_came_from(location: str, url: s
     assert resolve_reference("http://u:p@bob/a/b?c", location) == url
 
 
-@pytest.mark.parametrize(("location", "told"), [("a\tb", "control character"), ("http://[bob", "not a URL")])
-def test_a_location_that_is_no_reference_is_a_fault(location: str, told: str) -> None:
-    with pytest.raises(HttpFault, match=told):
-        resolve_reference("http://bob/", location)
+def test_a_location_with_control_characters_is_a_fault() -> None:
+    with pytest.raises(HttpFault, match=r"redirects to 'a\\tb', which has a control character in it"):
+        resolve_reference("http://bob/", "a\tb")
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ("g", "/b/c/g"),
+        ("./g", "/b/c/g"),
+        ("g/", "/b/c/g/"),
+        ("/g", "/g"),
+        ("?y", "/b/c/d;p?y"),
+        ("g?y", "/b/c/g?y"),
+        (";x", "/b/c/;x"),
+        ("", "/b/c/d;p?q"),
+        (".", "/b/c/"),
+        ("./", "/b/c/"),
+        ("..", "/b/"),
+        ("../g", "/b/g"),
+        ("../..", "/"),
+        ("../../g", "/g"),
+        ("../../../g", "/g"),
+        ("/./g", "/g"),
+        ("/../g", "/g"),
+        ("g.", "/b/c/g."),
+        ("..g", "/b/c/..g"),
+        ("./g/.", "/b/c/g/"),
+        ("g/../h", "/b/c/h"),
+        ("g;x=1/../y", "/b/c/y"),
+        ("g?y/../x", "/b/c/g?y/../x"),
+    ],
+)
+def test_the_examples_of_rfc_3986_resolve_as_it_says(reference: str, path: str) -> None:
+    assert resolve_reference("http://a/b/c/d;p?q", reference) == f"http://a{path}"
 
 
 def test_messages_show_a_url_without_its_password_and_not_without_end() -> None:
