@@ -92,7 +92,11 @@ def examples(draw: st.DrawFn) -> Example:
     line_end = draw(st.sampled_from(["\r\n", "\r\n", "\n"]))
     interim = draw(st.sampled_from(["", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" * 2]))
     reason = draw(st.sampled_from([" OK", "", " Not Found At All"]))
-    lines = [f"HTTP/1.1 {status}{reason}", *(f"{name}: {value}" for name, value in written), "", ""]
+    before = draw(st.sampled_from(["", " ", "\t  "]))
+    # llhttp minds a tab behind a header that frames the body; such a response is a fault.
+    after = {each: draw(st.sampled_from(["", " "] if each in own else ["", " ", " \t"])) for each in written}
+    fields_lines = [f"{name}:{before}{value}{after[name, value]}" for name, value in written]
+    lines = [f"HTTP/1.1 {status}{reason}", *fields_lines, "", ""]
     head = interim.encode() + line_end.join(lines).encode("latin-1")
     gone = {"content-encoding", "content-length"} if body and coding in DECODABLE else set[str]()
     headers = tuple((name.lower(), value) for name, value in written if name.lower() not in gone)

@@ -30,6 +30,7 @@ class ResponseParser:
     """
 
     __slots__ = (
+        "_awaits_chunk",
         "_body",
         "_body_max",
         "_fault",
@@ -62,6 +63,7 @@ class ResponseParser:
         self._length: int | None = None
         self._body = bytearray()
         self._fault: HttpFault | None = None
+        self._awaits_chunk = False
         self._is_at_body = False
         self._is_framed_twice = False
         self._is_interim = False
@@ -155,8 +157,12 @@ class ResponseParser:
                 self._fault = _switched()
             return
         self._is_at_body = True
+        # llhttp takes off the white space before a value and leaves what follows it (RFC 9112, section 5.1).
         self._headers = tuple(
-            [(name.lower().decode("latin-1"), value.decode("latin-1")) for name, value in self._raw_headers]
+            [
+                (name.lower().decode("latin-1"), value.rstrip(b" \t").decode("latin-1"))
+                for name, value in self._raw_headers
+            ]
         )
         fields = dict(self._headers)
         length, coding = fields.get("content-length"), fields.get("transfer-encoding")
@@ -165,8 +171,10 @@ class ResponseParser:
             self.is_complete = True
             self.is_reusable = length is not None and coding is None and self._parser.should_keep_alive()
         elif coding is not None:
+            self._awaits_chunk = True
             self._is_framed_twice = length is not None
-            self._check_coding(coding)
+            if coding.lower() != "chunked" or sum(name == "transfer-encoding" for name, _ in self._headers) > 1:
+                self._fault = _not_understood(self._headers)
         elif status not in _BODILESS:
             self._length = None if length is None else int(length)
             self._is_until_end = length is None
@@ -177,8 +185,15 @@ class ResponseParser:
         """Keep a piece of the body, chunk sizes removed."""
         if self.is_complete:
             self.is_reusable = False
-        elif self._fault is None:
+        elif self._awaits_chunk:
+            # We read "chunked" in the headers and llhttp did not: it minds a tab behind the word, for one.
+            self._fault = self._fault or _not_understood(self._headers)
+        else:
             self._body += data
+
+    def on_chunk_header(self) -> None:
+        """Note that llhttp does read chunks."""
+        self._awaits_chunk = False
 
     def on_message_complete(self) -> None:
         """Note the last byte of a message; an interim one is not the response."""
@@ -192,11 +207,6 @@ class ResponseParser:
             # It holds our methods and we hold it: a cycle for the garbage collector in every call, if it stayed.
             del self._parser
         return self.is_complete
-
-    def _check_coding(self, coding: str) -> None:
-        count = sum(name == "transfer-encoding" for name, _ in self._headers)
-        if coding.lower() != "chunked" or count > 1:
-            self._fault = HttpFault(f"the answer has the transfer encoding {coding!r}; only chunked is understood")
 
     def _check_limits(self, fed_count: int, is_body_grown: bool) -> None:
         if not self._is_at_body:
@@ -223,6 +233,11 @@ class ResponseParser:
 
 def _switched() -> HttpFault:
     return HttpFault("the answer switches to another protocol (status 101); drop the Upgrade header from the call")
+
+
+def _not_understood(headers: tuple[tuple[str, str], ...]) -> HttpFault:
+    found = ", ".join(value for name, value in headers if name == "transfer-encoding")
+    return HttpFault(f"the answer has the transfer encoding {found!r}; only chunked is understood")
 
 
 def _not_http(error: Exception, data: bytes | bytearray) -> HttpFault:
