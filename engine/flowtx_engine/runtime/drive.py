@@ -21,7 +21,7 @@ from flowtx_engine.journal.errors import ConflictError, SchemaError
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write
 from flowtx_engine.journal.resolve import append_surely
-from flowtx_engine.kernel.events import AnyFact, Cancelled, Event, Fired, Parked, Stopped
+from flowtx_engine.kernel.events import AnyFact, Cancelled, Ended, Event, Fired, Parked, Stopped
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Abandoned, Asked
 from flowtx_engine.runtime.clock import Clock
@@ -110,6 +110,9 @@ class Driver:
     async def _go_on(self, nursery: trio.Nursery) -> bool:
         """One turn: start what is due, wait until something happens, write it down. False when there is no more."""
         if self._kernel.ended is not None:
+            # A workflow that asks for nothing ends with its first event, and nobody has written that down yet.
+            if not self._is_ended_in_journal() and not await self._append([self._feed_new("", self._kernel.ended)]):
+                return True
             return self._finish()
         self._start_due(nursery)
         if self._is_idle():
@@ -130,6 +133,9 @@ class Driver:
         if facts:
             await self._write(facts)
         return True
+
+    def _is_ended_in_journal(self) -> bool:
+        return self._last is not None and isinstance(self._last.fact, Ended)
 
     def _is_idle(self) -> bool:
         return not (self._in_flight or self._outcomes or self._external or self._read_again)
