@@ -61,11 +61,15 @@ class TransactionRequest(msgspec.Struct, frozen=True, kw_only=True):
 def parse_transaction_request(body: bytes) -> TransactionRequest:
     """The request in a body that came over plain HTTP; raises ``RequestError`` naming the field and what is wrong."""
     try:
-        fields = _common_fields(_common.decode(body))
+        common = _common.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # Unusual or wrong, and only the slow reader knows which.
-        fields = read_fields(parse(body), _READERS)
-    return _request_of(fields)
+        return read_slowly(body)  # unusual or wrong, and only the slow reader knows which
+    return _request_of(_common_fields(common))
+
+
+def read_slowly(body: bytes) -> TransactionRequest:
+    """As ``parse_transaction_request``, by the rules alone."""
+    return _request_of(read_fields(parse(body), READERS))
 
 
 def strip_gid(gid: str) -> str:
@@ -90,7 +94,7 @@ def _request_of(fields: dict[str, Any]) -> TransactionRequest:
     return TransactionRequest(payloads=tuple(payloads), **fields)
 
 
-_READERS: Mapping[str, Reader] = {
+READERS: Mapping[str, Reader] = {
     "gid": read_string,
     "trans_type": read_string,
     "steps": read_string_maps,
@@ -108,6 +112,7 @@ _READERS: Mapping[str, Reader] = {
     "concurrent": read_bool,
     "retry_limit": read_int,
 }
+"""What reads each field."""
 
 _Int64 = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
 
@@ -138,7 +143,7 @@ class _CommonRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 _common = msgspec.json.Decoder(_CommonRequest)
-_COMMON_FIELDS = tuple(name for name in _CommonRequest.__struct_fields__ if name in _READERS)
+_COMMON_FIELDS = tuple(name for name in _CommonRequest.__struct_fields__ if name in READERS)
 
 
 def _common_fields(common: _CommonRequest) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""Which sagas are taken, and what those that are not are told."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from flowtx.dtm.sagas import STEPS_MAX, order_of
+from flowtx.dtm.wire.errors import RequestError
+from flowtx.dtm.wire.requests import TransactionRequest
+from flowtx.settings import Settings
+from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
+
+STEP = {"action": "http://a/do", "compensate": "http://a/undo"}
+NOTHING: dict[str, str] = {}
+GOOD = TransactionRequest(gid="g", trans_type="saga", steps=(STEP,), payloads=(b"p",))
+
+
+def order_with(**changes: object) -> SagaOrder:
+    return order_of(msgspec.structs.replace(GOOD, **changes), Settings(request_timeout_s=3, retry_interval_s=10))
+
+
+def test_steps_get_two_digits_and_their_payloads() -> None:
+    order = order_with(steps=(STEP, NOTHING), payloads=(b"p", b"q", b"ignored"))
+    assert order.steps == (
+        SagaStep(branch_id="01", action="http://a/do", compensate="http://a/undo", payload=b"p"),
+        SagaStep(branch_id="02", action="", compensate="", payload=b"q"),
+    )
+
+
+@pytest.mark.parametrize(("retry_interval", "base_s"), [(0, 10), (1, 1), (150, 150), (-5, 1), (2**62, 365 * 86_400)])
+def test_the_base_of_pauses_is_the_requests_or_the_servers(retry_interval: int, base_s: float) -> None:
+    assert order_with(retry_interval=retry_interval).retry_interval_s == base_s
+
+
+@pytest.mark.parametrize(("request_timeout", "timeout_s"), [(0, 3), (6, 6), (-1, 3)])
+def test_a_calls_timeout_is_the_requests_or_the_servers(request_timeout: int, timeout_s: float) -> None:
+    assert order_with(request_timeout=request_timeout).request_timeout_s == timeout_s
+
+
+@pytest.mark.parametrize("custom_data", ["", "{}", '{"concurrent":false,"orders":{}}', '{"orders":null,"x":1}'])
+def test_custom_data_that_asks_for_nothing_is_taken(custom_data: str) -> None:
+    assert len(order_with(custom_data=custom_data).steps) == 1
+
+
+def test_the_concurrent_option_without_custom_data_means_nothing_to_a_saga() -> None:
+    assert order_with(concurrent=True) == order_with()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"payloads": ()}, "the saga has 1 steps and 0 payloads, expected one for each step"),
+        ({"steps": (STEP,) * (STEPS_MAX + 1), "payloads": (b"",) * (STEPS_MAX + 1)}, f"expected at most {STEPS_MAX}"),
+        ({"custom_data": '{"concurrent":true}'}, r"custom_data\.concurrent"),
+        ({"custom_data": '{"orders":{"1":[0]}}'}, r"custom_data\.orders"),
+        ({"custom_data": "nonsense"}, "custom_data of a saga cannot be read"),
+        ({"timeout_to_fail": 30}, "timeout_to_fail"),
+        ({"retry_limit": 3}, "retry_limit"),
+        ({"protocol": "grpc", "steps": ({"action": "localhost:1/s/M"},)}, "over gRPC"),
+        ({"protocol": "json-rpc", "steps": ({"action": "http://a/?method=do"},)}, "over JSON-RPC"),
+    ],
+)
+def test_a_saga_that_cannot_run_as_ordered_is_told_why(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        order_with(**changes)
+
+
+@pytest.mark.parametrize("protocol", ["", "http", "json-rpc", "grpc"])
+def test_http_participants_are_called_whatever_the_protocol(protocol: str) -> None:
+    assert order_with(protocol=protocol) == order_with()

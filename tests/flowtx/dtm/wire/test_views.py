@@ -1,0 +1,143 @@
+"""Stored things as DTM shows them: which fields, in which order, and when they are left out."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from flowtx.dtm.wire import answers
+from flowtx.dtm.wire.options import StoredOptions, encode_options
+from flowtx.dtm.wire.views import spell_time, view_saga_branches, view_transaction
+from flowtx_dsl.error_codec import encode_error
+from flowtx_dsl.errors import Refused as RefusedError
+from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
+from flowtx_engine.journal.records import Transaction
+from flowtx_engine.kernel.events import AnyFact, Attempted, Began, CallRecord, Event, Refused, Succeeded
+
+ORDER = SagaOrder(
+    steps=tuple(
+        SagaStep(branch_id=f"0{i}", action=f"http://p/do{i}", compensate=f"http://p/undo{i}", payload=b"{}")
+        for i in (1, 2)
+    ),
+    request_timeout_s=3.0,
+    retry_interval_s=10.0,
+)
+ROW = Transaction(
+    id=7,
+    gid="g&1",
+    pattern="saga",
+    workflow="dtm.saga",
+    version="1",
+    status="submitted",
+    owner="",
+    wake_at=None,
+    attempt_count=0,
+    last_error="",
+    input=msgspec.json.encode([ORDER]),
+    options=encode_options(StoredOptions(interval=10, protocol="http")),
+    result=None,
+    reason="",
+    created_at=1_700_000_000.5,
+    updated_at=1_700_000_001.0,
+    finished_at=None,
+    nudged_at=None,
+)
+CALL = CallRecord(name="x")
+
+
+def row_with(**changes: object) -> Transaction:
+    return msgspec.structs.replace(ROW, **changes)
+
+
+def spelled(row: Transaction) -> str:
+    return answers.encode(view_transaction(row)).decode()
+
+
+def history(*facts: tuple[str, AnyFact]) -> list[Event]:
+    return [Event(seq=i, at=1_700_000_000.0 + i, address=address, fact=fact) for i, (address, fact) in enumerate(facts)]
+
+
+def statuses(*facts: tuple[str, AnyFact]) -> str:
+    views = view_saga_branches(ROW, history(("", Began(workflow="dtm.saga")), *facts))
+    return " ".join(view.status[0].upper() for view in views)
+
+
+def refused() -> Refused:
+    return Refused(call=CALL, error=encode_error(RefusedError("no")))
+
+
+def attempted() -> Attempted:
+    error = encode_error(RefusedError("no"))
+    return Attempted(call=CALL, outcome="unknown", error=error, attempt=1, fault_count=1, retry_at=9.0)
+
+
+def test_an_unfinished_transaction_is_spelled_with_the_fields_of_dtm() -> None:
+    assert spelled(ROW) == (
+        '{"id":7,"create_time":"2023-11-14T22:13:20.5Z","update_time":"2023-11-14T22:13:21Z","gid":"g\\u00261",'
+        '"trans_type":"saga","status":"submitted","protocol":"http","options":"{\\"concurrent\\":false}",'
+        '"next_cron_interval":10,"next_cron_time":"2023-11-14T22:13:31Z","concurrent":false}'
+    )
+
+
+def test_a_succeeded_transaction_has_a_finish_time_and_no_other() -> None:
+    view = view_transaction(row_with(status="succeed", finished_at=1_700_000_002.0))
+    assert (view.finish_time, view.rollback_time) == ("2023-11-14T22:13:22Z", "")
+
+
+def test_a_failed_transaction_has_a_rollback_time_and_its_reason() -> None:
+    view = view_transaction(row_with(status="failed", finished_at=1_700_000_002.0, reason="no money"))
+    assert (view.finish_time, view.rollback_time, view.rollback_reason) == ("", "2023-11-14T22:13:22Z", "no money")
+
+
+@pytest.mark.parametrize(("fault_count", "interval"), [(0, 10), (1, 20), (2, 40), (3, 80), (50, 3600)])
+def test_the_interval_doubles_with_each_fault(fault_count: int, interval: int) -> None:
+    row = row_with(attempt_count=fault_count, wake_at=1_700_000_001.0 + interval)
+    view = view_transaction(row)
+    assert view.next_cron_interval == interval
+    assert view.next_cron_time == spell_time(1_700_000_001.0 + interval)
+
+
+def test_a_transaction_of_the_library_shows_what_it_has() -> None:
+    view = view_transaction(row_with(pattern="workflow", options=b"{}"))
+    assert (view.trans_type, view.protocol, view.next_cron_interval) == ("workflow", "", 0)
+    assert view.options == '{"concurrent":false}'
+
+
+def test_options_stand_in_gos_order_with_their_headers_sorted() -> None:
+    options = StoredOptions(
+        interval=1,
+        wait_result=True,
+        request_timeout=2,
+        retry_interval=1,
+        branch_headers={"b": "<", "a": "1"},
+        retry_limit=4,
+    )
+    assert options.text == (
+        '{"wait_result":true,"request_timeout":2,"retry_interval":1,"branch_headers":{"a":"1","b":"\\u003c"},'
+        '"concurrent":false,"retry_limit":4}'
+    )
+
+
+def test_a_branch_is_spelled_with_the_fields_of_dtm() -> None:
+    (first, second, *_) = view_saga_branches(
+        ROW, history(("", Began(workflow="dtm.saga")), ("0", Succeeded(call=CALL)))
+    )
+    assert answers.encode(first).decode() == (
+        '{"id":0,"create_time":"2023-11-14T22:13:20.5Z","update_time":"2023-11-14T22:13:20.5Z","gid":"g\\u00261",'
+        '"url":"http://p/undo1","bin_data":"e30=","branch_id":"01","op":"compensate","status":"prepared"}'
+    )
+    assert answers.encode(second).decode() == (
+        '{"id":0,"create_time":"2023-11-14T22:13:20.5Z","update_time":"2023-11-14T22:13:21Z","gid":"g\\u00261",'
+        '"url":"http://p/do1","bin_data":"e30=","branch_id":"01","op":"action","status":"succeed",'
+        '"finish_time":"2023-11-14T22:13:21Z"}'
+    )
+
+
+def test_branch_states_follow_the_journal() -> None:
+    # Compensate and action of each step, as DTM's own tests write them.
+    assert statuses() == "P P P P"
+    assert statuses(("0", attempted())) == "P P P P"
+    assert statuses(("0", Succeeded(call=CALL))) == "P S P P"
+    assert statuses(("0", Succeeded(call=CALL)), ("1", refused())) == "P S P F"
+    back = (("1/c", attempted()), ("1/c", Succeeded(call=CALL)), ("0/c", Succeeded(call=CALL)))
+    assert statuses(("0", Succeeded(call=CALL)), ("1", refused()), *back) == "S S S F"
