@@ -322,7 +322,7 @@ class Driver:
         due = [
             asked.command.until_at if isinstance(asked.command, Sleep) else asked.retry_at
             for asked in self._kernel.waiting
-            if asked.address not in self._in_flight
+            if asked.address not in self._in_flight and not self._must_wait_for_its_step(asked)
         ]
         return min(due, default=None)
 

@@ -273,14 +273,14 @@ class Engine:
 
     async def _until_final(self, gid: str) -> Transaction:
         while True:
+            if gid in self._stuck:
+                raise self._stuck[gid]
             driver = self._active.get(gid)
             if driver is None:
                 row = await self._must_have(gid)
                 if row.is_final:
                     return row
-                if gid in self._stuck:
-                    raise self._stuck[gid]
-                if gid not in self._active:
+                if gid not in self._active and gid not in self._stuck:
                     await self._watch.wait(gid, OTHER_NODE_POLL_S)
                 continue
             if driver.transaction.is_final:
@@ -342,6 +342,7 @@ class Engine:
         assert self._drivers is not None, "serve() runs"
         driver = Driver(self._tools, workflow, row, first)
         self._active[row.gid] = driver
+        self._stuck.pop(row.gid, None)
         self._drivers.start_soon(self._drive_to_rest, driver)
 
     async def _drive_to_rest(self, driver: Driver) -> None:
