@@ -15,18 +15,18 @@ from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
 
 
-class Fault(enum.Enum):
+class CommitFault(enum.Enum):
     """How a commit fails: both ways look the same to the caller."""
 
     NOTHING_WRITTEN = "nothing is written"
     ANSWER_LOST = "all is written, and the answer is lost"
 
 
-Plan = Callable[[int, Sequence[Write]], Fault | None]
+Plan = Callable[[int, Sequence[Write]], CommitFault | None]
 """Gets a commit's ordinal, from 0, and its writes; gives the fault that strikes it, or None."""
 
 
-def no_faults(ordinal: int, writes: Sequence[Write]) -> Fault | None:
+def no_faults(ordinal: int, writes: Sequence[Write]) -> CommitFault | None:
     """The plan that never strikes."""
     del ordinal, writes
     return None
@@ -49,9 +49,9 @@ class FaultyStore:
         ordinal = self.commit_count
         self.commit_count += 1
         match self._plan(ordinal, writes):
-            case Fault.NOTHING_WRITTEN:
+            case CommitFault.NOTHING_WRITTEN:
                 raise _struck(ordinal)
-            case Fault.ANSWER_LOST:
+            case CommitFault.ANSWER_LOST:
                 self._inner.commit(writes)
                 raise _struck(ordinal)
             case None:

@@ -1,0 +1,204 @@
+"""Journals in lock-step: Hypothesis draws any sequence of calls, and every journal answers as the one in memory does.
+
+    from hypothesis.stateful import run_state_machine_as_test
+    from flowtx.testing.journal_agreement import stores_agree
+
+    def test_mine_agrees() -> None:
+        run_state_machine_as_test(stores_agree(MY_STORE))
+
+The law of this file: what may differ is named here, and nothing else may: ids may be other numbers in the same order,
+and an error need only be of the same class. Where ``MemoryStore`` is wrong, all the others will be told they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from flowtx.testing.journal_conformance import StoreMaker, new_name
+from flowtx_engine.journal.memory import MemoryStore
+from flowtx_engine.journal.records import Filter, JournalRow, NewTransaction, RowChange, Status, Transaction, Write
+from flowtx_engine.journal.store import Store
+
+# Few of everything, so that sequences meet; the values that databases stumble over among them.
+gids = st.sampled_from(["g", "G", "g ", "ü", "日本'", "a;--"])
+nodes = st.sampled_from(["n1", "n2", "N1"])
+owners = st.sampled_from(["", "", "n1", "n2", "N1"])
+statuses = st.sampled_from(cast("list[Status]", ["prepared", "submitted", "aborting", "succeed", "failed"]))
+workflows = st.sampled_from([("w", "1"), ("w", "2"), ("W", "1")])
+loaded = st.lists(workflows, max_size=3)
+instants = st.one_of(
+    st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0]), st.floats(min_value=-1e12, max_value=1e12, allow_nan=False)
+)
+texts = st.sampled_from(["", "text", "Text", "it's \N{SNOWMAN}"])
+blobs = st.sampled_from([b"", b"{}", bytes(range(256))])
+limits = st.integers(0, 5)
+
+new_transactions = st.builds(
+    NewTransaction,
+    pattern=st.sampled_from(["saga", "tcc"]),
+    workflow=workflows.map(lambda pair: pair[0]),
+    version=workflows.map(lambda pair: pair[1]),
+    status=statuses,
+    owner=owners,
+    wake_at=st.none() | instants,
+    input=blobs,
+    options=blobs,
+    created_at=instants,
+)
+_unset = st.just(msgspec.UNSET)
+row_changes = st.builds(
+    RowChange,
+    updated_at=instants,
+    status=_unset | statuses,
+    owner=_unset | owners,
+    wake_at=_unset | st.none() | instants,
+    attempt_count=_unset | st.integers(0, 2**31 - 1),
+    last_error=_unset | texts,
+    result=_unset | st.none() | blobs,
+    reason=_unset | texts,
+    finished_at=_unset | st.none() | instants,
+    nudged_at=_unset | st.none() | instants,
+)
+filters = st.builds(
+    Filter,
+    status=st.just("") | statuses,
+    pattern=st.sampled_from(["", "saga", "tcc", "Saga"]),
+    workflow=st.sampled_from(["", "w", "W"]),
+    created_from_at=st.none() | instants,
+    created_to_at=st.none() | instants,
+    unfinished=st.booleans(),
+)
+
+
+class _Agreement(RuleBasedStateMachine):
+    """The machine without its stores; ``stores_agree`` makes one with them."""
+
+    makers: Sequence[StoreMaker] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.oracle = MemoryStore()
+        self.names = [new_name() for _ in self.makers]
+        self.stores: list[Store] = [maker.open(name) for maker, name in zip(self.makers, self.names, strict=True)]
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            store.close()
+
+    def _agree(self, call: Callable[[Store], object]) -> None:
+        expected = call(self.oracle)
+        for store in self.stores:
+            found = call(store)
+            assert found == expected, f"{store!r} disagrees\n  found:    {found!r}\n  expected: {expected!r}"
+
+    # --- writing ---
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        """Most runs want some transactions to begin with."""
+        some = data.draw(st.lists(gids, unique=True), "gids")
+        self._commit([self._write(gid, 0, data) for gid in some])
+
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        """A batch whose writes mostly follow what is there, and now and then do not."""
+        ends = {gid: len(self.oracle.history(gid)) for gid in data.draw(st.lists(gids, max_size=1), "any gid")}
+        writes: list[Write] = []
+        for gid in data.draw(st.lists(gids, min_size=1, max_size=8), "gids of the batch"):
+            end = ends.setdefault(gid, len(self.oracle.history(gid)))
+            seq = max(0, end + data.draw(st.sampled_from([0, 0, 0, 0, 0, 0, -1, 1, -end]), "how far off"))
+            writes.append(self._write(gid, seq, data))
+            ends[gid] = seq + len(writes[-1].rows) if seq == end else end
+        self._commit(writes)
+
+    def _write(self, gid: str, seq: int, data: st.DataObject) -> Write:
+        change = data.draw(st.none() | row_changes if seq else new_transactions, "change")
+        rows = tuple(
+            JournalRow(
+                gid=gid,
+                seq=each,
+                kind="succeeded",
+                address=f"0/{each}",
+                data=data.draw(blobs, "data"),
+                at=data.draw(instants, "at"),
+            )
+            for each in range(seq, seq + data.draw(st.integers(1, 3), "how many rows"))
+        )
+        return Write(gid=gid, rows=rows, change=change)
+
+    def _commit(self, writes: Sequence[Write]) -> None:
+        self._agree(lambda store: [type(result) for result in store.commit(writes)])
+        for gid in {write.gid for write in writes}:
+            self.look_at(gid, 0)
+
+    @rule(node=nodes, now_at=instants, limit=limits, workflows=loaded)
+    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> None:
+        self._agree(lambda store: _without_ids(store.claim(node, now_at, limit, workflows)))
+
+    @rule(node=nodes, now_at=instants, lives_s=st.floats(0, 1e6))
+    def beat(self, node: str, now_at: float, lives_s: float) -> None:
+        self._agree(lambda store: store.beat(node, now_at, now_at + lives_s))
+
+    @rule(node=nodes, now_at=instants)
+    def release(self, node: str, now_at: float) -> None:
+        self._agree(lambda store: store.release(node, now_at))
+
+    # --- reading ---
+
+    @rule(gid=gids, from_seq=st.integers(0, 4))
+    def look_at(self, gid: str, from_seq: int) -> None:
+        self._agree(lambda store: _without_id(store.transaction(gid)))
+        self._agree(lambda store: store.history(gid, from_seq))
+
+    @rule(wanted=filters, limit=st.integers(1, 3))
+    def list_pages(self, wanted: Filter, limit: int) -> None:
+        def pages(store: Store) -> list[list[Transaction]]:
+            found: list[list[Transaction]] = []
+            before_id: int | None = None
+            while page := store.transactions(wanted, before_id=before_id, limit=limit):
+                found.append(_without_ids(page))
+                before_id = page[-1].id
+            return found
+
+        self._agree(pages)
+
+    @rule(workflows=loaded)
+    def ask_next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> None:
+        self._agree(lambda store: store.next_wake_at(workflows))
+
+    @rule(node=nodes, since_at=instants)
+    def ask_what_is_owned(self, node: str, since_at: float) -> None:
+        self._agree(lambda store: sorted(store.owned(node)))
+        self._agree(lambda store: sorted(store.nudged(node, since_at)))
+
+    # --- opening ---
+
+    @precondition(lambda self: any(maker.persists for maker in self.makers))
+    @rule()
+    def reopen(self) -> None:
+        """Close and open every store that persists; the others go on."""
+        for number, (maker, name) in enumerate(zip(self.makers, self.names, strict=True)):
+            if maker.persists:
+                self.stores[number].close()
+                self.stores[number] = maker.open(name)
+
+
+def stores_agree(*makers: StoreMaker) -> type[RuleBasedStateMachine]:
+    """A state machine that drives these stores in lock-step with ``MemoryStore`` as the oracle.
+
+    Run it with ``hypothesis.stateful.run_state_machine_as_test``, or take its ``TestCase``.
+    """
+    return type("Agreement", (_Agreement,), {"makers": makers})
+
+
+def _without_id(transaction: Transaction | None) -> Transaction | None:
+    return None if transaction is None else msgspec.structs.replace(transaction, id=0)
+
+
+def _without_ids(transactions: Sequence[Transaction]) -> list[Transaction]:
+    return [msgspec.structs.replace(transaction, id=0) for transaction in transactions]
