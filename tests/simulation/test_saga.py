@@ -1,0 +1,116 @@
+"""DTM's saga over HTTP survives every single fault, and random ones with any behaviour of the participants."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flowtx
+from flowtx.testing.faults import Fault, Schedule
+from flowtx.testing.participants import Behaviour, Participants
+from flowtx.testing.prove import MakeWorld, play, single_faults_everywhere
+from flowtx.testing.world import World
+from flowtx_dsl.patterns.saga import SagaOrder, SagaStep, saga
+from flowtx_engine.runtime.engine import Engine
+
+Scripts = dict[str, list[Behaviour]]
+
+
+def order_of(step_count: int) -> SagaOrder:
+    """A saga over so many services."""
+    steps = tuple(
+        SagaStep(
+            branch_id=f"{i + 1:02d}",
+            action=f"http://service/{i}/do",
+            compensate=f"http://service/{i}/back",
+            payload=b"{}",
+        )
+        for i in range(step_count)
+    )
+    return SagaOrder(steps=steps, request_timeout_s=3.0, retry_interval_s=10.0)
+
+
+def world_of(scripts: Scripts, *, node_count: int = 1) -> tuple[list[World], MakeWorld]:
+    """A maker of worlds whose participants follow scripts, and the list it keeps of them."""
+    worlds: list[World] = []
+
+    def make_world(schedule: Schedule) -> World:
+        participants = Participants()
+        for path, behaviours in scripts.items():
+            participants.script(path, behaviours)
+        worlds.append(World([saga], schedule=schedule, participants=participants, node_count=node_count))
+        return worlds[-1]
+
+    return worlds, make_world
+
+
+async def submit(engine: Engine, step_count: int) -> None:
+    """A client that asks again until the saga has ended."""
+    while True:
+        try:
+            await engine.run(saga, order_of(step_count), gid="s-1")
+        except flowtx.TransactionFailed:
+            return
+        except flowtx.JournalUnavailable:
+            await trio.sleep(0.1)
+            continue
+        return
+
+
+def check(world: World) -> None:
+    """All or nothing, newest first, and nothing acted on that was never asked."""
+    (row,) = world.transactions()
+    assert row.is_final
+    acted = world.participants.acted_ops("s-1")
+    actions = [each.split()[0] for each in acted if each.endswith("action")]
+    compensations = [each.split()[0] for each in acted if each.endswith("compensate")]
+    assert actions == sorted(actions), "actions in order"
+    if row.status == "succeed":
+        assert compensations == []
+    else:
+        assert compensations == sorted(actions, reverse=True), (acted, "every action taken back, newest first")
+
+
+SCRIPTS: dict[str, Scripts] = {
+    "all accept": {},
+    "second refuses": {"/1/do": ["refuse"]},
+    "third refuses, its compensation breaks": {"/2/do": ["refuse"], "/1/back": ["break", "refuse", "ongoing"]},
+    "answers are lost": {"/0/do": ["accept silently"], "/1/do": ["accept silently", "refuse"]},
+    "the first hangs": {"/0/do": ["hang"]},
+}
+
+
+@pytest.mark.parametrize("scripts", SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_a_saga_survives_every_single_fault(scripts: Scripts) -> None:
+    _, make_world = world_of(scripts)
+
+    async def scenario(engine: Engine) -> None:
+        await submit(engine, 3)
+
+    proof = single_faults_everywhere(make_world, scenario, check=check)
+    assert proof.crash_count > 0
+
+
+behaviours = st.sampled_from(["accept", "refuse", "ongoing", "break", "hang", "accept silently"])
+paths = st.sampled_from([f"/{i}/{what}" for i in range(3) for what in ("do", "back")])
+
+
+@given(
+    scripts=st.dictionaries(paths, st.lists(behaviours, max_size=3), max_size=4),
+    schedule=st.dictionaries(st.integers(0, 40), st.sampled_from(Fault), max_size=5).map(Schedule),
+    step_count=st.integers(0, 3),
+    node_count=st.integers(1, 2),
+    interleaving=st.random_module(),
+)
+def test_a_saga_survives_several_faults_and_any_participants(
+    scripts: Scripts, schedule: Schedule, step_count: int, node_count: int, interleaving: object
+) -> None:
+    worlds, make_world = world_of(scripts, node_count=node_count)
+
+    async def scenario(engine: Engine) -> None:
+        await submit(engine, step_count)
+
+    play(make_world, scenario, schedule)
+    check(worlds[-1])
