@@ -148,7 +148,7 @@ class SqlStore:
     def describe(self) -> StoreDescription:
         """What a person wants to know of a database; counting a million transactions takes a fraction of a second."""
         with self._reading() as connection:
-            counts: dict[str, int] = dict(connection.execute(statements.COUNTS).tuples().all())
+            counts = {str(status): int(count) for status, count in connection.execute(statements.COUNTS)}
             check_version(connection, self._file.name)
             return StoreDescription(
                 url=self._url,

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     and_,
     bindparam,
@@ -143,7 +144,7 @@ ROW_COUNT = (
 )
 
 
-def page(wanted: Filter, before_id: int | None, limit: int) -> Select[tuple[object, ...]]:
+def page(wanted: Filter, before_id: int | None, limit: int) -> Select[*tuple[object, ...]]:
     """A page of transactions, newest first."""
     if not wanted.unfinished:
         return _part(_conditions(wanted, before_id), limit)
@@ -156,7 +157,7 @@ def page(wanted: Filter, before_id: int | None, limit: int) -> Select[tuple[obje
     return select(merged).order_by(merged.c.id.desc()).limit(limit)
 
 
-def _part(conditions: list[ColumnElement[bool]], limit: int) -> Select[tuple[object, ...]]:
+def _part(conditions: list[ColumnElement[bool]], limit: int) -> Select[*tuple[object, ...]]:
     return select(*COLUMNS).where(*conditions).order_by(transactions.c.id.desc()).limit(limit)
 
 
@@ -197,7 +198,7 @@ DUE = (
         _unfinished,
     )
     .order_by(transactions.c.wake_at, transactions.c.id)
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit", type_=Integer))
 )
 
 # When the next transaction of nobody is due, for one workflow: the first row of a range of the index.
