@@ -1,0 +1,138 @@
+"""A journal as lines for a person: one event a line, in words. Pure; colours and tables are ``show``'s.
+
+The law of this file: nothing is left out and nothing is made up: each line is one event, in journal order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import msgspec
+
+from flowtx_engine.journal.records import Transaction
+from flowtx_engine.kernel.events import (
+    Attempted,
+    Began,
+    CallRecord,
+    Cancelled,
+    Ended,
+    Event,
+    Failed,
+    Fired,
+    Parked,
+    Refused,
+    StepFact,
+    Stopped,
+    Succeeded,
+)
+from flowtx_engine.runtime.history import reason_of
+
+Mood = Literal["good", "bad", "waiting", "plain"]
+
+COMPENSATION = "/c"
+"""What the address of a compensation ends in; before it stands the address of its step."""
+SHOWN_MAX = 400
+"""Longer arguments, results and errors are cut in a line; ``--json`` shows them whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One event: ``place`` is the address, or for a saga the branch; ``op`` is DTM's word for what was asked."""
+
+    at: float
+    place: str
+    op: Literal["action", "compensate", ""]
+    what: str
+    outcome: str
+    mood: Mood
+    note: str = ""
+
+
+def lines_of(transaction: Transaction, events: Sequence[Event]) -> list[Line]:
+    """The lines of a transaction's journal."""
+    is_saga = transaction.pattern == "saga"
+    return [_line_of(event, is_saga=is_saga) for event in events]
+
+
+def _line_of(event: Event, *, is_saga: bool) -> Line:
+    fact = event.fact
+    match fact:
+        case Attempted() | Succeeded() | Refused() | Failed():
+            return _step_line(event, fact, is_saga=is_saga)
+        case Began():
+            return _run_line(event, f"{fact.workflow} version {fact.version}", "began")
+        case Fired():
+            return Line(at=event.at, place=event.address, op="", what="sleep", outcome="is over", mood="plain")
+        case Cancelled():
+            return _run_line(event, "cancel", "was asked for", note=fact.reason)
+        case Stopped():
+            return _run_line(event, "stop", "by force", mood="bad", note=fact.reason)
+        case Parked():
+            note = cut(fact.reason.replace("\n  -> ", "; "))
+            return _run_line(event, "park", "stuck" if note else "until it is due", mood="waiting", note=note)
+        case Ended():
+            # The result or the reason stands above the journal already.
+            return _run_line(event, "end", fact.status, mood="good" if fact.status == "succeed" else "bad")
+        case _:
+            assert_never(fact)
+
+
+def _run_line(event: Event, what: str, outcome: str, *, mood: Mood = "plain", note: str = "") -> Line:
+    """A line about the run as a whole."""
+    return Line(at=event.at, place="", op="", what=what, outcome=outcome, mood=mood, note=note)
+
+
+def _step_line(event: Event, fact: StepFact, *, is_saga: bool) -> Line:
+    outcome, mood, note = _outcome_of(event, fact)
+    step = event.address.removesuffix(COMPENSATION)
+    return Line(
+        at=event.at,
+        place=branch_of(step) if is_saga else step,
+        op="compensate" if step != event.address else "action",
+        what=spell_saga_call(fact.call) if is_saga else spell_call(fact.call),
+        outcome=outcome if fact.attempt == 1 else f"{outcome}, attempt {fact.attempt}",
+        mood=mood,
+        note=cut(note),
+    )
+
+
+def _outcome_of(event: Event, fact: StepFact) -> tuple[str, Mood, str]:
+    match fact:
+        case Succeeded():
+            value = bytes(fact.value).decode()
+            return "succeeded", "good", "" if value == "null" else f"-> {value}"
+        case Refused():
+            return "refused", "bad", reason_of(fact.error)
+        case Failed():
+            return "given up", "bad", reason_of(fact.error)
+        case Attempted():
+            again = f"again in {max(0.0, fact.retry_at - event.at):.1f} s"
+            return fact.outcome, "waiting", f"{reason_of(fact.error)}; {again}"
+        case _:
+            assert_never(fact)
+
+
+def branch_of(address: str) -> str:
+    """DTM's branch id of a saga's step: steps count from 0, branches from 01."""
+    return f"{int(address) + 1:02d}" if address.isdigit() else address
+
+
+def spell_call(call: CallRecord) -> str:
+    """A call as it would be written: ``withdraw("alice", 3000)``, or the URL and what was sent there."""
+    parts = [bytes(part).decode() for part in msgspec.json.decode(call.args, type=list[msgspec.Raw])]
+    args = f"{call.size} bytes" if call.digest else ", ".join(parts)
+    return cut(f"{call.name} {args}".rstrip() if "://" in call.name else f"{call.name}({args})")
+
+
+def spell_saga_call(call: CallRecord) -> str:
+    """A call of a saga: the URL and the body, which its client gave as text."""
+    if call.digest:
+        return spell_call(call)
+    return cut(" ".join([call.name, *msgspec.json.decode(call.args, type=list[str])]).rstrip())
+
+
+def cut(text: str) -> str:
+    """A text that fits into a line."""
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}... ({len(text)} characters)"

@@ -1,0 +1,178 @@
+"""``flowtx show``: one transaction, and its journal as a person would want to read it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from flowtx.cli.lines import Line, Mood, cut, lines_of
+from flowtx.cli.list import Listed, listed
+from flowtx.cli.options import db_option, examples, json_option
+from flowtx.cli.printing import (
+    Style,
+    day_and_time,
+    length,
+    make_table,
+    print_json,
+    print_pictures,
+    styled_status,
+    time_of_day,
+)
+from flowtx.cli.reading import reading
+from flowtx.dtm.wire.views import view_saga_branches
+from flowtx_dsl.errors import NoSuchTransaction
+from flowtx_engine.journal.records import Transaction
+from flowtx_engine.kernel.events import Event, encode_fact
+from flowtx_engine.runtime.history import event_of
+
+MOOD_STYLES: dict[Mood, Style] = {"good": "green", "bad": "red", "waiting": "yellow", "plain": ""}
+
+
+class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event for programs; ``at`` is in seconds since the epoch."""
+
+    seq: int
+    at: float
+    address: str
+    fact: msgspec.Raw
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction for programs, with all it holds."""
+
+    transaction: Listed
+    input: msgspec.Raw
+    options: msgspec.Raw
+    result: msgspec.Raw
+    events: tuple[ShownEvent, ...]
+
+
+@click.command(
+    epilog=examples(
+        "flowtx show t-1",
+        "flowtx show t-1 --json | jq '.events[].fact'",
+    ),
+)
+@click.argument("gid")
+@db_option
+@json_option
+def show(*, gid: str, db: str, as_json: bool) -> None:
+    """Show the transaction GID and its journal.
+
+    Works while a server runs on the database, and when none does.
+    """
+    with reading(db) as store:
+        row = store.transaction(gid)
+        if row is None:
+            raise NoSuchTransaction(f"no transaction has the gid {gid}", remedy="`flowtx list` shows those there are.")
+        # The row first: events may be newer than it, never older.
+        events = [event_of(stored) for stored in store.history(gid)]
+    if as_json:
+        print_json(shown(row, events))
+    else:
+        print_pictures(*pictures_of(row, events, now_at=time.time()))
+
+
+def shown(row: Transaction, events: Sequence[Event]) -> Shown:
+    """A transaction and its journal, whole."""
+    return Shown(
+        transaction=listed(row),
+        input=msgspec.Raw(row.input),
+        options=msgspec.Raw(row.options),
+        result=msgspec.Raw(b"null" if row.result is None else row.result),
+        events=tuple(
+            ShownEvent(seq=event.seq, at=event.at, address=event.address, fact=msgspec.Raw(encode_fact(event.fact)))
+            for event in events
+        ),
+    )
+
+
+def pictures_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> tuple[Table, Table]:
+    """What a person reads: the transaction in a few lines, then its journal."""
+    place = "branch" if row.pattern == "saga" else "address"
+    return header_of(row, events, now_at=now_at), table_of(lines_of(row, events), place=place)
+
+
+def header_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Table:
+    """The transaction in a few lines."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, fact in _facts_of(row, events, now_at=now_at):
+        grid.add_row(name, fact)
+    return grid
+
+
+def _facts_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Iterator[tuple[str, Text]]:
+    """What there is to say of a transaction as a whole, and its name; what has nothing to say is left out."""
+    is_saga = row.pattern == "saga"
+    yield "transaction", Text(row.gid, "bold")
+    if is_saga:
+        yield "pattern", Text("saga")
+    else:
+        yield "workflow", Text(f"{row.workflow} version {row.version}")
+        yield "input", Text(cut(row.input.decode()[1:-1]))
+    yield "status", styled_status(row.status)
+    if row.reason:
+        yield "reason", Text(cut(row.reason))
+    if row.status == "succeed" and row.result is not None and row.result != b"null":
+        yield "result", Text(cut(row.result.decode()))
+    yield "began", _times_of(row, now_at)
+    if not row.is_final:
+        yield "now", _now_of(row, now_at)
+    if is_saga and row.status == "submitted":
+        yield from (("waits for", Text(one)) for one in _next_of_saga(row, events))
+    if row.last_error:
+        faults = f"{row.attempt_count} times in a row: " if row.attempt_count > 1 else ""
+        yield "last error", Text(cut(f"{faults}{row.last_error}"), "yellow")
+
+
+def _next_of_saga(row: Transaction, events: Sequence[Event]) -> list[str]:
+    """The action whose outcome a saga waits for. Steps run one after another, so it is the first that has none."""
+    actions = [branch for branch in view_saga_branches(row, events) if branch.op == "action"]
+    return [f"branch {branch.branch_id} {branch.url}" for branch in actions if branch.status == "prepared"][:1]
+
+
+def _times_of(row: Transaction, now_at: float) -> Text:
+    began = day_and_time(row.created_at)
+    if row.finished_at is not None:
+        return Text(f"{began}, took {length(row.finished_at - row.created_at)}")
+    return Text(f"{began}, {length(now_at - row.created_at)} ago")
+
+
+def _now_of(row: Transaction, now_at: float) -> Text:
+    """Who has it, and what it waits for."""
+    if row.owner:
+        return Text(f"driven by {row.owner}")
+    if row.wake_at is None:
+        return Text("waits for something from outside")
+    if row.wake_at > now_at:
+        return Text(f"waits until {day_and_time(row.wake_at)}, {length(row.wake_at - now_at)} from now")
+    return Text("due, and nobody has taken it yet")
+
+
+def table_of(lines: Sequence[Line], *, place: str) -> Table:
+    """The journal, an event a row; compensations stand out by their op, their mark and their colour."""
+    table = make_table()
+    table.add_column("time", no_wrap=True, style="dim")
+    table.add_column(place, no_wrap=True)
+    table.add_column("op", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("result or error", overflow="fold")
+    for line in lines:
+        takes_back = line.op == "compensate"
+        table.add_row(
+            time_of_day(line.at),
+            Text(line.place),
+            Text("<- compensate" if takes_back else line.op, "magenta" if takes_back else ""),
+            Text(line.what, "magenta" if takes_back else ""),
+            Text(line.outcome, MOOD_STYLES[line.mood]),
+            Text(line.note),
+        )
+    return table

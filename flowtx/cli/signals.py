@@ -1,0 +1,27 @@
+"""SIGTERM and Ctrl-C: the first asks, the second leaves at once.
+
+The law of this file: leaving at once is safe, because a crash is; so nobody has to wait for a participant that hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import click
+import trio
+
+from flowtx.cli.failures import INTERRUPTED
+
+
+async def watch_signals(
+    asked_to_stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Set the event at the first SIGTERM or SIGINT, end the process at the second; started when both are caught."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        await anext(signals)
+        asked_to_stop.set()
+        click.echo("flowtx: letting calls in flight end; another Ctrl-C leaves at once", err=True)
+        await anext(signals)
+        os._exit(INTERRUPTED)
