@@ -7,7 +7,6 @@ what to do; when it is asked to stop, requests and calls in flight end, within t
 from __future__ import annotations
 
 import errno
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -36,18 +35,11 @@ class BindError(FlowtxError):
     remedy = "Stop whatever listens there, or choose another address or port with --bind."
 
 
-async def wait_for_signal() -> None:
-    """Until the process is asked to stop by SIGTERM or SIGINT; works in the main thread only."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            return
-
-
 async def serve(
     settings: Settings,
     *,
     workflows: Iterable[AnyWorkflow] = (),
-    shutdown: Callable[[], Awaitable[None]] = wait_for_signal,
+    shutdown: Callable[[], Awaitable[None]] = trio.sleep_forever,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the DTM protocol until ``shutdown`` returns; started with the base URL, ``http://127.0.0.1:36789``.

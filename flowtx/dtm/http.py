@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import cast
 
 import trio
 from quart import Response, request
-from quart_trio import QuartTrio
-from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from flowtx.dtm.operations import Desk
+from flowtx.dtm.quart_app import DrainedBody, DtmApp
 from flowtx.dtm.routes import NOT_FOUND, PING_PATH, PONG, ROUTES, Answer, Asked, Handler, answer, answer_unrouted
 from flowtx.dtm.wire import answers
 from flowtx.settings import Settings
@@ -24,58 +23,9 @@ from flowtx_engine.runtime.engine import Engine
 log = logging.getLogger("flowtx.dtm")
 
 DRAIN_MAX_S = 10.0
-"""How long the rest of a body that is too long is read and thrown away, so that its sender gets to see the answer."""
+"""How long the rest of a body that is too long is waited for, so that its sender gets to see the answer."""
 
 ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE")
-
-
-class DrainedBody(TrioBody):
-    """A body that, once it is too long, is still read to its end but no longer kept."""
-
-    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
-        super().__init__(expected_content_length, max_content_length)
-        self.ended = trio.Event()
-
-    def set_complete(self) -> None:
-        """Called when all of it has come, and by ``append`` when it becomes too long."""
-        super().set_complete()
-        if self._must_raise is None or not self._is_appending:
-            self.ended.set()
-
-    _is_appending = False
-
-    def append(self, data: bytes) -> None:
-        """Take the next part."""
-        self._is_appending = True
-        super().append(data)
-        self._is_appending = False
-        if self._must_raise is not None:
-            self.clear()
-
-
-class DrainedRequest(TrioRequest):
-    """A request with such a body."""
-
-    body_class = DrainedBody
-
-
-class DtmApp(QuartTrio):
-    """Quart, with doubled slashes in paths read as one: some clients build them (a base URL that ends in a slash)."""
-
-    request_class = DrainedRequest
-
-    async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
-        """One connection of the server; as Quart's, with the path straightened."""
-        if scope["type"] == "http" and "//" in scope["path"]:
-            scope = {**scope, "path": straight_path(scope["path"])}
-        await super().asgi_app(scope, receive, send)
-
-
-def straight_path(path: str) -> str:
-    """A path with every run of slashes as one."""
-    while "//" in path:
-        path = path.replace("//", "/")
-    return path
 
 
 def make_app(engine: Engine, settings: Settings) -> DtmApp:

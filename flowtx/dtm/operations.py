@@ -18,7 +18,7 @@ from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.options import encode_options, options_of
 from flowtx.dtm.wire.queries import ListRequest
 from flowtx.dtm.wire.requests import TransactionRequest, check_gid
-from flowtx.dtm.wire.views import view_saga_branches, view_transaction
+from flowtx.dtm.wire.views import ListView, QueryView, view_saga_branches, view_transaction
 from flowtx.settings import Settings
 from flowtx.version import __version__
 from flowtx_dsl.errors import EngineClosed, FlowtxError, NoSuchTransaction, Overloaded
@@ -121,11 +121,11 @@ async def query(desk: Desk, gid: str) -> Outcome:
         return DtmError("no gid specified")
     row = await desk.engine.transaction(gid)
     if row is None:
-        return Done({"branches": [], "transaction": None})
+        return Done(QueryView(branches=[], transaction=None))
     # The row first: events that are newer than it show a branch done, never one undone that the row counts on.
     events = await desk.engine.history(gid)
     branches = view_saga_branches(row, events) if row.pattern == "saga" else []
-    return Done({"branches": branches, "transaction": view_transaction(row)})
+    return Done(QueryView(branches=branches, transaction=view_transaction(row)))
 
 
 async def list_transactions(desk: Desk, request: ListRequest) -> Outcome:
@@ -133,7 +133,7 @@ async def list_transactions(desk: Desk, request: ListRequest) -> Outcome:
     if request.gid:
         row = await desk.engine.transaction(request.gid)
         found = None if row is None else [view_transaction(row)]
-        return Done({"next_position": request.position, "transactions": found})
+        return Done(ListView(next_position=request.position, transactions=found))
     wanted = Filter(
         status=request.status,
         pattern=request.trans_type,
@@ -142,7 +142,7 @@ async def list_transactions(desk: Desk, request: ListRequest) -> Outcome:
     )
     rows = await desk.engine.transactions(wanted, before_id=request.before_id, limit=request.limit)
     next_position = str(rows[-1].id) if len(rows) == request.limit else ""
-    return Done({"next_position": next_position, "transactions": [view_transaction(row) for row in rows]})
+    return Done(ListView(next_position=next_position, transactions=[view_transaction(row) for row in rows]))
 
 
 async def force_stop(desk: Desk, gid: str) -> Outcome:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +24,20 @@ async def participant(nursery: trio.Nursery) -> Participant:
 
 
 @pytest.fixture
-async def dtm(nursery: trio.Nursery, tmp_path: Path) -> AsyncGenerator[Dtm]:
-    settings = Settings(
-        db=f"sqlite:///{tmp_path}/flowtx.db", bind="127.0.0.1:0", grace_s=1.0, body_max_bytes=16 * 1024 * 1024
-    )
+async def open_dtm(nursery: trio.Nursery, tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[Dtm]]]:
+    """Starts a server with these settings changed; it stops when the test ends."""
+    usual = Settings(db=f"sqlite:///{tmp_path}/flowtx.db", bind="127.0.0.1:0", grace_s=1.0)
     stop = trio.Event()
-    url: str = await nursery.start(partial(serve, settings, shutdown=stop.wait))
-    yield Dtm(url=url)
+
+    async def open_with(**changes: object) -> Dtm:
+        settings = replace(usual, **changes)  # type: ignore[arg-type]  # tests name settings rightly or fail at once
+        url: str = await nursery.start(partial(serve, settings, shutdown=stop.wait))
+        return Dtm(url=url)
+
+    yield open_with
     stop.set()
+
+
+@pytest.fixture
+async def dtm(open_dtm: Callable[..., Awaitable[Dtm]]) -> Dtm:
+    return await open_dtm()

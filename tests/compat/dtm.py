@@ -60,7 +60,7 @@ class Dtm:
     async def until(self, gid: str, status: str, *, timeout_s: float = ANSWER_MAX_S) -> dict[str, Any]:
         """The transaction, once it has a status."""
         with trio.fail_after(timeout_s):
-            while (found := await self.transaction(gid))["status"] != status:
+            while (found := await self.transaction(gid))["status"] != status:  # noqa: ASYNC110 - seen through a socket
                 await trio.sleep(0.01)
         return found
 

@@ -1,4 +1,4 @@
-"""The least of HTTP/1.1 that the compatibility tests need on either side, over h11, so that nothing of the product helps.
+"""The least of HTTP/1.1 that the compatibility tests need, on either side, over h11: nothing of the product helps.
 
 The law of this file: every byte that matters to a test is visible in it: raw targets, repeated headers, exact bodies.
 """
@@ -108,6 +108,7 @@ class Participant:
     url: str = ""
     calls: list[Call] = field(default_factory=list[Call])
     _scripts: dict[str, list[Reply]] = field(default_factory=dict[str, list[Reply]])
+    _called: trio.Event = field(default_factory=trio.Event)
 
     def replies(self, path: str, *replies: Reply) -> None:
         """Answer calls of ``path`` with these in turn."""
@@ -126,7 +127,8 @@ class Participant:
         """Wait until a path was called so often."""
         with trio.fail_after(timeout_s):
             while len(self.calls_of(path)) < count:
-                await trio.sleep(0.01)
+                self._called = trio.Event()
+                await self._called.wait()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve on a port of the system until cancelled."""
@@ -168,6 +170,7 @@ class Participant:
             method=request.method.decode(), path=path, query=query, headers=headers, body=body, at=trio.current_time()
         )
         self.calls.append(call)
+        self._called.set()
         script = self._scripts.get(path, [Reply()])
         reply = script.pop(0) if len(script) > 1 else script[0]
         await trio.sleep(reply.delay_s)

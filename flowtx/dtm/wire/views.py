@@ -58,6 +58,20 @@ class BranchView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish_time: str = ""
 
 
+class QueryView(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``query`` answers."""
+
+    branches: list[BranchView]
+    transaction: TransactionView | None
+
+
+class ListView(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``all`` answers; ``transactions`` is null when a gid was asked for that nobody has."""
+
+    next_position: str
+    transactions: list[TransactionView] | None
+
+
 def view_transaction(row: Transaction) -> TransactionView:
     """A row as DTM shows it; raises ``msgspec.DecodeError`` when its options are not what this version wrote."""
     options = decode_options(row.options)
