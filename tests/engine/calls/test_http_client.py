@@ -253,6 +253,14 @@ async def test_the_answer_to_head_has_no_body_though_it_has_a_length(nursery: tr
     assert server.connections_count == 1
 
 
+async def test_a_body_after_the_answer_to_head_spoils_the_connection(nursery: trio.Nursery) -> None:
+    server = await ScriptedServer.start(nursery, OK)
+    async with new_client() as client:
+        assert (await client.send(HttpRequest(method="HEAD", url=server.url()))).body == b""
+        assert (await client.send(get(server.url()))).body == b"ok"
+    assert server.connections_count == 2
+
+
 async def test_a_body_without_length_goes_on_until_the_connection_ends(nursery: trio.Nursery) -> None:
     server = await ScriptedServer.start(nursery, Answer(b"HTTP/1.1 200 OK\r\n\r\nall of it", closes=True))
     async with new_client() as client:
@@ -336,6 +344,7 @@ async def test_a_request_is_not_repeated_once_an_answer_has_begun(nursery: trio.
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100, "headers of the answer are longer than 64 bytes"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100 + b"\r\n\r\n", "headers of the answer are longer than 64 bytes"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 4, "headers of the answer are longer than 64 bytes"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked \t\r\n\r\n0\r\n\r\n", "transfer encoding 'chunked'"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "transfer encoding 'gzip'"),
         (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
@@ -352,6 +361,13 @@ async def test_an_answer_that_cannot_be_taken_is_a_fault(nursery: trio.Nursery, 
             await client.send(post(server.url("/pay")))
         assert str(caught.value).startswith(f"POST {server.url('/pay')}: receive from 127.0.0.1:{server.port}: ")
         assert client.statistics() == {}
+
+
+async def test_a_length_beyond_the_limit_is_refused_before_the_body_is_read(nursery: trio.Nursery) -> None:
+    server = await ScriptedServer.start(nursery, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+    async with new_client() as client:
+        with pytest.raises(HttpFault, match="the body of the answer is longer than 16777216 bytes"):
+            await client.send(get(server.url()))
 
 
 async def test_trailers_without_end_are_a_fault(nursery: trio.Nursery) -> None:

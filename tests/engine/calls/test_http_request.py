@@ -55,6 +55,13 @@ def test_what_the_caller_gives_replaces_the_defaults() -> None:
     ]
 
 
+def test_a_user_name_in_the_url_is_told_unless_the_caller_gives_an_authorization() -> None:
+    lines = render("GET", "http://u:p@bob/")
+    assert [line for line in lines if line.startswith("Authorization")] == ["Authorization: Basic dTpw"]
+    lines = render("GET", "http://u:p@bob/", (("authorization", "mine"),))
+    assert [line for line in lines if line.startswith("Authorization")] == ["Authorization: mine"]
+
+
 def test_headers_keep_their_order_and_may_repeat_and_are_canonical_as_in_go() -> None:
     lines = render("GET", "http://bob/", (("x-b3-TRACEid", " a "), ("test_header", "ü"), ("X-B3-Traceid", "")))
     assert lines[2:5] == ["X-B3-Traceid: a", "Test_header: ü", "X-B3-Traceid: "]

@@ -3,6 +3,7 @@
 import contextlib
 import ssl
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -20,6 +21,9 @@ class Authority:
 
     def __init__(self) -> None:
         self._authority = trustme.CA()
+
+    def write_to(self, path: Path) -> None:
+        self._authority.cert_pem.write_to_path(str(path))
 
     def client_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
@@ -99,6 +103,17 @@ async def test_a_verified_call_asks_for_its_host_and_for_http_1_1(nursery: trio.
             response = await client.send(get(f"https://localhost:{server.port}/pay"))
             assert (response.status, response.body) == (200, b"ok")
     assert server.asked_for == ["localhost"], "one handshake served all calls"
+    assert server.protocols == ["http/1.1"]
+
+
+async def test_without_a_context_what_the_system_trusts_is_trusted_and_http_1_1_asked_for(
+    nursery: trio.Nursery, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.write_to(tmp_path / "authorities.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
+    server = await TlsServer.start(nursery, authority.server_context("localhost"))
+    async with HttpClient(environ={}) as client:
+        assert (await client.send(get(f"https://localhost:{server.port}/"))).body == b"ok"
     assert server.protocols == ["http/1.1"]
 
 
