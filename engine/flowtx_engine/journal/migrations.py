@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, delete, insert, inspect, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from flowtx_engine.journal.errors import SchemaError
 from flowtx_engine.journal.schema import PREFIX, metadata, schema_version
@@ -32,15 +31,15 @@ def version_of(connection: Connection, name: str) -> int | None:
 
     ``name`` is what messages call the database. Raises ``SchemaError`` when tables of our names are not ours.
     """
-    ours = set(metadata.tables) & set(inspect(connection).get_table_names())
+    found = inspect(connection)
+    ours = set(metadata.tables) & set(found.get_table_names())
     if not ours:
         return None
     if schema_version.name not in ours:
         raise _foreign(name, min(ours))
-    try:
-        versions: list[int] = list(connection.execute(select(schema_version.c.version)).scalars())
-    except SQLAlchemyError as error:
-        raise _foreign(name, schema_version.name) from error
+    if [column["name"] for column in found.get_columns(schema_version.name)] != schema_version.columns.keys():
+        raise _foreign(name, schema_version.name)
+    versions: list[int] = list(connection.scalars(select(schema_version.c.version)))
     if len(versions) != 1:
         raise _foreign(name, schema_version.name)
     return versions[0]

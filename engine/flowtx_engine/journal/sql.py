@@ -63,10 +63,11 @@ class SqlStore:
     def __init__(self, file: SqliteFile, url: str) -> None:
         self._file = file
         self._url = url
-        self._inode = file.inode()
         # Threads that write take turns here, in order, and not by SQLite's waiting, which sleeps and may starve one.
         self._writer = Connections(file.writer(), 1, file.name)
         self._readers = Connections(file.reader(), READERS_MAX, file.name)
+        with self._writer.borrow():  # an open file keeps its inode to itself, so from now on no other can have it
+            self._inode = file.inode()
 
     def __repr__(self) -> str:
         return f"<SqlStore {self._url}>"
