@@ -12,11 +12,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Executable, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import Connection, Executable
+from sqlalchemy.exc import SQLAlchemyError
 
 from flowtx_engine.journal import sql_statements as statements
-from flowtx_engine.journal.errors import JournalUrlError
 from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.migrations import check_version, newest_version, upgrade, version_of
 from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
@@ -204,7 +203,6 @@ def open_sqlite(
 
 def upgrade_store(url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Upgrade:
     """Bring a database to the newest schema, creating it if there is none. Raises as ``open_sqlite`` does."""
-    _check_dialect(url)
     file = sqlite_file(url, busy_timeout_s=busy_timeout_s)
     with _translating(file):
         return _upgrade(file, create=True)
@@ -212,10 +210,7 @@ def upgrade_store(url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Upgrad
 
 def open_store(url: str) -> Store:
     """The journal that a URL names: ``sqlite:///path`` or ``memory://``; raises as ``open_sqlite`` does."""
-    if url == "memory://":
-        return MemoryStore()
-    _check_dialect(url)
-    return open_sqlite(url)
+    return MemoryStore() if url == "memory://" else open_sqlite(url)
 
 
 def _upgrade(file: SqliteFile, *, create: bool) -> Upgrade:
@@ -228,15 +223,6 @@ def _upgrade(file: SqliteFile, *, create: bool) -> Upgrade:
     with file.writer().connect() as connection, connection.begin():
         before, after = upgrade(connection, file.name)
     return Upgrade(before=before, after=after)
-
-
-def _check_dialect(url: str) -> None:
-    try:
-        dialect = make_url(url).get_backend_name()
-    except ArgumentError as error:
-        raise JournalUrlError(f"{url!r} is not the URL of a database") from error
-    if dialect != "sqlite":
-        raise JournalUrlError(f"journals in {dialect} are not supported yet: {make_url(url)!r}")
 
 
 @contextmanager

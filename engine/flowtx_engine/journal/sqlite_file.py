@@ -155,7 +155,11 @@ def sqlite_file(url: str, *, busy_timeout_s: float) -> SqliteFile:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise JournalUrlError(f"{url!r} is not a URL of a database") from error
+        raise JournalUrlError(f"{url!r} is not the URL of a database") from error
+    if parsed.get_backend_name() == "memory":
+        raise JournalUrlError(f"{url!r} lives with its process; there is nothing that could be opened again")
+    if parsed.get_backend_name() != "sqlite":
+        raise JournalUrlError(f"journals in {parsed.get_backend_name()} are not supported yet: {parsed!r}")
     if not parsed.database or parsed.database == ":memory:":
         raise JournalUrlError(
             f"{url!r} names no file", remedy="Use memory:// for a journal that lives with its process."

@@ -59,7 +59,7 @@ def gids(store: SqlStore) -> set[str]:
     ],
 )
 def test_a_url_that_names_no_journal_is_refused_with_one_that_would(url: str, words: str) -> None:
-    for opening in (open_store, upgrade_store):
+    for opening in (open_store, open_sqlite, upgrade_store):
         with pytest.raises(JournalUrlError) as caught:
             opening(url)
         assert words in str(caught.value)
@@ -68,6 +68,8 @@ def test_a_url_that_names_no_journal_is_refused_with_one_that_would(url: str, wo
 
 def test_the_url_of_memory_is_a_journal_in_memory() -> None:
     assert isinstance(open_store("memory://"), MemoryStore)
+    with pytest.raises(JournalUrlError, match="'memory://' lives with its process"):
+        upgrade_store("memory://")
 
 
 def test_odd_file_names_are_file_names(tmp_path: Path) -> None:

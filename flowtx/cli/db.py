@@ -1,0 +1,113 @@
+"""``flowtx db``: the schema of a database, and what it holds.
+
+The law of this file: ``show`` changes nothing, and ``upgrade`` changes the schema and nothing else.
+"""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from flowtx.cli.options import db_option, examples, json_option
+from flowtx.cli.printing import print_json, print_pictures, styled_status
+from flowtx_engine.journal.sql import StoreDescription, Upgrade, open_sqlite, upgrade_store
+
+STATUSES = ("prepared", "submitted", "aborting", "succeed", "failed")
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A database, for programs; ``counts`` has every status, ``size_bytes`` the write-ahead log too."""
+
+    url: str
+    dialect: str
+    schema_version: int
+    counts: dict[str, int]
+    size_bytes: int
+
+
+class Upgraded(msgspec.Struct, frozen=True, kw_only=True):
+    """What an upgrade did, for programs; ``version_before`` is null for a database that had no schema."""
+
+    url: str
+    version_before: int | None
+    version_after: int
+
+
+@click.group()
+def db() -> None:
+    """Look after the database: its schema and what it holds."""
+
+
+@db.command(epilog=examples("flowtx db upgrade", "flowtx db upgrade --db sqlite:///bank.db"))
+@db_option
+@json_option
+def upgrade(*, db: str, as_json: bool) -> None:
+    """Bring the schema to the version this flowtx needs, creating the database if there is none.
+
+    SQLite databases are upgraded whenever they are opened; other databases only here.
+    """
+    done = upgrade_store(db)
+    if as_json:
+        print_json(Upgraded(url=db, version_before=done.before, version_after=done.after))
+    else:
+        print_pictures(Text(sentence(db, done)))
+
+
+@db.command(epilog=examples("flowtx db show", "flowtx db show --json | jq .counts.failed"))
+@db_option
+@json_option
+def show(*, db: str, as_json: bool) -> None:
+    """Show what a database holds: schema version, transactions by status, size."""
+    store = open_sqlite(db, create=False, migrate=False)
+    try:
+        description = store.describe()
+    finally:
+        store.close()
+    if as_json:
+        print_json(shown(description))
+    else:
+        print_pictures(picture(shown(description)))
+
+
+def sentence(url: str, done: Upgrade) -> str:
+    """What an upgrade did, for people."""
+    if done.before is None:
+        return f"{url} has a new schema, version {done.after}."
+    if done.before == done.after:
+        return f"{url} has schema version {done.after} already; there was nothing to do."
+    return f"{url} was upgraded from schema version {done.before} to {done.after}."
+
+
+def shown(description: StoreDescription) -> Shown:
+    """A description with every status, those that no transaction has too."""
+    return Shown(
+        url=description.url,
+        dialect=description.dialect,
+        schema_version=description.schema_version,
+        counts={status: description.counts.get(status, 0) for status in STATUSES},
+        size_bytes=description.size_bytes,
+    )
+
+
+def picture(found: Shown) -> Table:
+    """The table a person reads."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("database", Text(found.url))
+    table.add_row("dialect", found.dialect)
+    table.add_row("schema version", str(found.schema_version))
+    table.add_row("size", bytes_in_words(found.size_bytes))
+    for status, count in found.counts.items():
+        table.add_row(styled_status(status), f"{count:,}")
+    return table
+
+
+def bytes_in_words(count: int) -> str:
+    """A number of bytes in few characters: ``0.5 KiB``, ``12.3 MiB``."""
+    size = count / 1024
+    for unit in ("KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,95 @@
+"""``flowtx db``: the commands as a person or a program calls them."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flowtx.cli.db import bytes_in_words, sentence
+from flowtx.cli.main import main
+from flowtx.testing.journal_writes import begin, end
+from flowtx_engine.journal.sql import Upgrade, open_sqlite
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'bank.db'}"
+
+
+def call(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(main, ["db", *arguments], env=environment)
+
+
+def test_upgrade_creates_a_database_and_then_finds_nothing_to_do(url: str) -> None:
+    first = call("upgrade", "--db", url)
+    assert (first.exit_code, first.output) == (0, f"{url} has a new schema, version 1.\n")
+    second = call("upgrade", FLOWTX_DB=url)
+    assert (second.exit_code, second.output) == (0, f"{url} has schema version 1 already; there was nothing to do.\n")
+
+
+def test_upgrade_tells_programs_the_versions(url: str) -> None:
+    found = json.loads(call("upgrade", "--json", "--db", url).output)
+    assert found == {"url": url, "version_before": None, "version_after": 1}
+
+
+def test_an_upgrade_over_versions_is_told() -> None:
+    assert sentence("it", Upgrade(before=2, after=5)) == "it was upgraded from schema version 2 to 5."
+
+
+def test_show_counts_transactions_by_status(url: str) -> None:
+    with closing(open_sqlite(url)) as store:
+        store.commit([begin("a"), begin("b"), begin("c"), end("c", 1, status="failed")])
+    result = call("show", FLOWTX_DB=url)
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    for expected in (["database", url], ["dialect", "sqlite"], ["schema", "version", "1"], ["submitted", "2"],
+                     ["failed", "1"], ["succeed", "0"]):  # fmt: skip
+        assert expected in lines
+    found = json.loads(call("show", "--db", url, "--json").output)
+    assert found["counts"] == {"prepared": 0, "submitted": 2, "aborting": 0, "succeed": 0, "failed": 1}
+    assert (found["url"], found["dialect"], found["schema_version"]) == (url, "sqlite", 1)
+    assert found["size_bytes"] > 4096
+
+
+def test_the_default_is_a_file_in_this_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLOWTX_DB", raising=False)
+    assert call("upgrade").exit_code == 0
+    assert (tmp_path / "flowtx.db").exists()
+
+
+def test_show_makes_no_database_where_there_is_none(url: str, tmp_path: Path) -> None:
+    result = call("show", "--db", url)
+    assert result.exit_code == 3
+    assert f"there is no database file {tmp_path / 'bank.db'}" in result.stderr
+    assert "-> Check the URL, or create it: flowtx db upgrade." in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_newer_schema_is_told_and_left_alone(url: str, tmp_path: Path) -> None:
+    call("upgrade", "--db", url)
+    with closing(sqlite3.connect(tmp_path / "bank.db")) as connection:
+        connection.execute("UPDATE flowtx_schema_version SET version = 7")
+        connection.commit()
+    for command in ("show", "upgrade"):
+        result = call(command, "--db", url)
+        assert result.exit_code == 3
+        assert "has schema version 7; this flowtx knows versions up to 1" in result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_a_database_that_is_not_supported_is_told() -> None:
+    result = call("upgrade", "--db", "postgresql://host/bank")
+    assert result.exit_code == 3
+    assert "journals in postgresql are not supported yet" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(512, "0.5 KiB"), (1536, "1.5 KiB"), (5 * 2**20, "5.0 MiB"), (3 * 2**30, "3.0 GiB"), (2**41, "2.0 TiB")],
+)
+def test_sizes_are_short(count: int, words: str) -> None:
+    assert bytes_in_words(count) == words
