@@ -98,7 +98,7 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.is_reusable = False
+            # Behind a complete response, `on_message_begin` has already noted that there is more.
             if not self.is_complete:
                 raise self._fault or _not_http(error, data) from error
         if self._fault is not None:
