@@ -40,7 +40,7 @@ LIVES_MAX = 1_000
 """A play that needs more engines than this does not make progress."""
 STALL_S = 60.0
 """How long a stalled node does not beat: long past its lease."""
-PLAY_MAX_S = 30 * 86_400.0
+PLAY_MAX_S = 6 * 3600.0
 """A play that takes longer than this, in its own time, hangs."""
 
 

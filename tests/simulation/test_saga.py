@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 import flowtx
-from flowtx.testing.faults import Fault, Schedule
+from flowtx.testing.faults import NO_FAULTS, Fault, Schedule
 from flowtx.testing.participants import Behaviour, Participants
 from flowtx.testing.prove import MakeWorld, play, single_faults_everywhere
 from flowtx.testing.world import World
@@ -113,4 +115,16 @@ def test_a_saga_survives_several_faults_and_any_participants(
         await submit(engine, step_count)
 
     play(make_world, scenario, schedule)
+    check(worlds[-1])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_who_waits_is_told_when_another_node_brings_the_saga_to_its_end(seed: int) -> None:
+    random.seed(seed)  # trio's scheduler throws these dice
+    worlds, make_world = world_of({"/1/do": ["hang"]}, node_count=2)
+
+    async def scenario(engine: Engine) -> None:
+        await submit(engine, 2)
+
+    play(make_world, scenario, NO_FAULTS)
     check(worlds[-1])

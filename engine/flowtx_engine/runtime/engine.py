@@ -356,6 +356,8 @@ class Engine:
         finally:
             if self._active.get(gid) is driver:
                 del self._active[gid]
+            # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
+            self._watch.tell(driver.transaction)
             self._all_gone.set()
             if driver.transaction.wake_at is not None:
                 self._look.set()
