@@ -6,8 +6,9 @@ the run for a command and waits. Nothing here performs anything. The names are t
 
 from __future__ import annotations
 
-import inspect
+import math
 import random
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from types import FrameType
@@ -17,12 +18,14 @@ from uuid import UUID
 from flowtx_dsl.commands import Command, Sleep, Step
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.targets import HttpTarget, target_of
+from flowtx_dsl.targets import HttpTarget, step_target_of, target_of
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 DEFAULT_RETRY = Retry()
+
+_getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]  # what inspect.currentframe() calls, at half the price
 
 
 class TakesResult(Protocol[*Ts]):
@@ -116,8 +119,8 @@ class Tx:
         Raises ``Refused`` when the participant refused, whatever the last attempt raised when ``retry`` gives the step
         up, ``PayloadError`` when an argument cannot be journaled, ``WorkflowError`` when an argument is missing.
         """
-        where = _where(inspect.currentframe())
-        call = target_of(fn).call(args)
+        where = _where(_getframe())
+        call = step_target_of(fn).call(args)
         if timeout_s is not None and not timeout_s > 0:
             raise WorkflowError(f"step {call.name}: timeout_s={timeout_s!r}, expected seconds above zero, or None")
         return await self._run.ask(
@@ -132,19 +135,25 @@ class Tx:
         )
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds of the transaction's time; a crash does not lengthen it."""
-        if not seconds >= 0:
-            raise WorkflowError(f"sleep({seconds!r}): expected seconds, at least zero")
-        await self._run.ask(Sleep(until_at=self._run.now_at() + seconds, where=_where(inspect.currentframe())))
+        """Wait so many seconds of the transaction's time; a crash does not lengthen it.
+
+        Raises ``WorkflowError`` for what is not a finite number of at least zero.
+        """
+        if not _is_length(seconds):
+            raise WorkflowError(
+                f"tx.sleep({seconds!r}): expected a finite number of seconds, at least zero",
+                remedy="Pass seconds; those of a timedelta are delta.total_seconds().",
+            )
+        await self._run.ask(Sleep(until_at=self._run.now_at() + seconds, where=_where(_getframe())))
 
     async def sleep_until(self, instant: datetime) -> None:
         """Wait until an instant; raises ``WorkflowError`` for a datetime without a time zone."""
         if instant.tzinfo is None:
             raise WorkflowError(
-                f"sleep_until({instant!r}): the instant has no time zone",
+                f"tx.sleep_until({instant!r}): the instant has no time zone",
                 remedy="Give it one: datetime(..., tzinfo=UTC), or tx.now() + timedelta(...).",
             )
-        await self._run.ask(Sleep(until_at=instant.timestamp(), where=_where(inspect.currentframe())))
+        await self._run.ask(Sleep(until_at=instant.timestamp(), where=_where(_getframe())))
 
     def now(self) -> datetime:
         """The time, in UTC, of the journal's event that brought the run here; the same at every replay."""
@@ -160,7 +169,11 @@ class Tx:
         return UUID(int=self._run.dice().getrandbits(128), version=4)
 
 
-def _where(word: FrameType | None) -> str:
+def _where(word: FrameType) -> str:
     """The source line that awaits the word whose frame this is."""
-    caller = word and word.f_back
-    return f"{caller.f_code.co_filename}:{caller.f_lineno}" if caller else ""
+    caller = word.f_back
+    return f"{caller.f_code.co_filename}:{caller.f_lineno}" if caller is not None else ""
+
+
+def _is_length(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and 0 <= seconds < math.inf  # the comparison refuses NaN, too
