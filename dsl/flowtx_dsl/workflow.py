@@ -10,12 +10,15 @@ from collections.abc import Callable, Coroutine
 from functools import cached_property, update_wrapper
 from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
-from flowtx_dsl.codec import Signature
 from flowtx_dsl.errors import WorkflowError
+from flowtx_dsl.signatures import Signature
 from flowtx_dsl.tx import Tx
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+NAME_MAX = 128
+"""The longest name and version of a workflow, in characters."""
 
 
 class Workflow(Generic[T, *Ts]):
@@ -25,7 +28,7 @@ class Workflow(Generic[T, *Ts]):
     """
 
     def __init__(self, fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], *, name: str, version: str) -> None:
-        _check(fn, name)
+        _check(fn, name, version)
         self.fn = fn
         self.name = name
         self.version = version
@@ -43,8 +46,8 @@ class Workflow(Generic[T, *Ts]):
     @property
     def where(self) -> str:
         """The source line of its definition."""
-        code = self.fn.__code__
-        return f"{code.co_filename}:{code.co_firstlineno}"
+        code = getattr(inspect.unwrap(self.fn), "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "unknown line"
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name} version {self.version} at {self.where}>"
@@ -54,25 +57,33 @@ AnyWorkflow = Workflow[Any, *tuple[Any, ...]]
 """A workflow whose input and result are not known."""
 
 
-def _check(fn: Callable[..., object], name: str) -> None:
+def _check(fn: Callable[..., object], name: str, version: object) -> None:
+    if inspect.isasyncgenfunction(fn):
+        raise WorkflowError(
+            f"workflow {name} is an async generator: {fn!r}",
+            remedy="A workflow returns one result and yields nothing; put what yields into a helper that takes tx.",
+        )
     if not inspect.iscoroutinefunction(fn):
         raise WorkflowError(
             f"workflow {name} is not an async function: {fn!r}", remedy="Declare it with `async def`, and tx first."
         )
+    if not 0 < len(name) <= NAME_MAX:
+        raise WorkflowError(f"a workflow's name has 1 to {NAME_MAX} characters, got {name!r}")
+    if not isinstance(version, str) or not 0 < len(version) <= NAME_MAX:
+        raise WorkflowError(f"workflow {name}: a version is a text of 1 to {NAME_MAX} characters, got {version!r}")
     params = list(inspect.signature(fn).parameters.values())
+    remedy = f"Let tx be its first parameter: async def {name}(tx: flowtx.Tx, ...)."
     if not params or params[0].kind not in (params[0].POSITIONAL_ONLY, params[0].POSITIONAL_OR_KEYWORD):
-        raise WorkflowError(
-            f"workflow {name} takes no tx",
-            remedy=f"Let tx be its first parameter: async def {name}(tx: flowtx.Tx, ...).",
-        )
+        raise WorkflowError(f"workflow {name} takes no tx", remedy=remedy)
     first = params[0]
     if first.name != "tx" and first.annotation not in (Tx, "Tx", "flowtx.Tx"):
-        raise WorkflowError(
-            f"the first parameter of workflow {name} is {first.name!r}, expected tx",
-            remedy=f"Let tx be its first parameter: async def {name}(tx: flowtx.Tx, ...).",
-        )
-    if not name or len(name) > 128:
-        raise WorkflowError(f"a workflow's name has 1 to 128 characters, got {name!r}")
+        raise WorkflowError(f"the first parameter of workflow {name} is {first.name!r}, expected tx", remedy=remedy)
+    for param in params:
+        if param.kind is param.KEYWORD_ONLY and param.default is param.empty:
+            raise WorkflowError(
+                f"workflow {name} needs the keyword argument {param.name!r}, but its input travels by position only",
+                remedy=f"Make {param.name!r} positional, or give it a default.",
+            )
 
 
 @overload
