@@ -5,6 +5,7 @@ The law of this file: a policy is a value and decides by arithmetic alone; the c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flowtx_dsl.errors import PayloadError, WorkflowError
@@ -32,10 +33,16 @@ class Retry:
     ongoing_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name, low in (("first_s", 0.0), ("factor", 1.0), ("cap_s", 0.0), ("jitter", 0.0)):
-            value = getattr(self, name)
-            if not value >= low:  # also refuses NaN
-                raise WorkflowError(f"Retry({name}={value!r}): expected a number of at least {low}")
+        ongoing_s = 0.0 if self.ongoing_s is None else self.ongoing_s
+        for name, value, low in (
+            ("first_s", self.first_s, 0.0),
+            ("factor", self.factor, 1.0),
+            ("cap_s", self.cap_s, 0.0),
+            ("jitter", self.jitter, 0.0),
+            ("ongoing_s", ongoing_s, 0.0),
+        ):
+            if not low <= value < math.inf:  # also refuses NaN; an endless pause could not be journaled
+                raise WorkflowError(f"Retry({name}={value!r}): expected a finite number of at least {low}")
         if self.jitter > 1:
             raise WorkflowError(f"Retry(jitter={self.jitter!r}): expected a share of the pause, from 0 to 1")
         if self.attempts_max is not None and self.attempts_max < 1:
