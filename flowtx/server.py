@@ -16,6 +16,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 
 from flowtx.dtm.http import make_app
+from flowtx.dtm.sagas import STEPS_MAX
 from flowtx.settings import Settings, address_of
 from flowtx_dsl.errors import FlowtxError
 from flowtx_dsl.patterns.saga import saga
@@ -67,8 +68,8 @@ def limits_of(settings: Settings) -> EngineLimits:
         park_after_s=settings.park_after_s,
         heartbeat_s=settings.heartbeat_s,
         grace_s=settings.grace_s,
-        # Payloads are kept in base 64, four characters for three bytes, each step with some words of its own.
-        input_bytes_max=2 * settings.body_max_bytes,
+        # Payloads are kept in base 64, four characters for three bytes, and every step has some words around it.
+        input_bytes_max=2 * settings.body_max_bytes + 200 * STEPS_MAX,
     )
 
 

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from flowtx.dtm.sagas import STEPS_MAX, saga_input
+from flowtx.dtm.wire.requests import TransactionRequest
 from flowtx.server import BindError, limits_of, open_listener, serve
 from flowtx.settings import Settings
+
+NOTHING: dict[str, str] = {}
 
 
 async def exchange(url: str, request: bytes) -> bytes:
@@ -80,9 +84,21 @@ async def test_a_stopped_server_ends_what_is_under_way_and_can_be_started_again(
     again.set()
 
 
-def test_the_engine_takes_every_input_that_a_body_can_make() -> None:
-    settings = Settings(body_max_bytes=3_000_000)
-    assert limits_of(settings).input_bytes_max >= 4_000_000
+@pytest.mark.parametrize(
+    ("steps", "payloads"),
+    [
+        ((), ()),
+        ((NOTHING,), (b"x" * 900_000,)),
+        ((NOTHING,) * STEPS_MAX, (b"",) * STEPS_MAX),
+        (({"action": "\0" * 150_000},), (b"",)),
+    ],
+)
+def test_the_engine_takes_every_input_that_a_body_can_make(
+    steps: tuple[dict[str, str], ...], payloads: tuple[bytes, ...]
+) -> None:
+    settings = Settings(body_max_bytes=1_000_000)
+    request = TransactionRequest(trans_type="saga", steps=steps, payloads=payloads)
+    assert len(saga_input(request, settings)) <= limits_of(settings).input_bytes_max
 
 
 async def test_an_idle_connection_is_closed_in_time_and_not_before(tmp_path: Path, nursery: trio.Nursery) -> None:
