@@ -19,7 +19,7 @@ def test_both_bounds_of_time_are_inside_to_the_millisecond() -> None:
     assert request.created_from_at <= 1_700_000_000.1230 <= request.created_to_at
     assert request.created_from_at <= 1_700_000_000.1239 <= request.created_to_at
     assert not request.created_from_at <= 1_700_000_000.1229
-    assert not 1_700_000_000.1245 <= request.created_to_at
+    assert not request.created_to_at >= 1_700_000_000.1245
 
 
 @pytest.mark.parametrize(("limit", "taken"), [("1", 1), ("0", PAGE_MAX), ("-3", PAGE_MAX), ("99999999", PAGE_MAX)])
