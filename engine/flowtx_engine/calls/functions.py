@@ -84,7 +84,8 @@ def _with_result(fn: Callable[..., object], command: Compensate) -> Callable[...
 
 
 def _is_async(fn: Callable[..., object]) -> bool:
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+    # An object with an async __call__ is async too, though iscoroutinefunction does not say so.
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
 def _unwrap(error: Exception) -> Exception:

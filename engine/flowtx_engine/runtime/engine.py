@@ -1,7 +1,6 @@
-"""Engine: the face of the runtime. Begins transactions, drives them, recovers what a crash left, and answers questions.
+"""Engine: the face of the runtime. Begins transactions, ends them from outside, and answers questions about them.
 
-The law of this file: a promise is made only after the journal has it. Every active transaction has one driver, in one
-nursery; a driver that fails hurts its own transaction only.
+The law of this file: a promise is made only after the journal has it. Driving and recovery are the node's.
 """
 
 from __future__ import annotations
@@ -33,9 +32,10 @@ from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, NewTransaction, RowChange, Transaction, Write
 from flowtx_engine.kernel.events import Began, Cancelled, Ended, Event, Stopped
 from flowtx_engine.runtime.clock import Clock, SystemClock
-from flowtx_engine.runtime.drive import STUCK, Driver, External, LostError, Tools
+from flowtx_engine.runtime.drive import External, Tools
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.limits import EngineLimits
+from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.watch import Watch
 
@@ -77,10 +77,8 @@ class Engine:
         self.limits = limits or EngineLimits()
         self._journal = journal
         self._clock = clock or SystemClock()
-        self._dice = dice
-        self._registry = Registry(workflows)
         self._watch = Watch()
-        self._tools = Tools(
+        tools = Tools(
             node=self.node,
             journal=journal,
             performer=performer,
@@ -89,45 +87,15 @@ class Engine:
             limits=self.limits,
             watch=self._watch,
         )
-        self._active: dict[str, Driver] = {}
-        self._stuck: dict[str, Exception] = {}
-        self._drivers: trio.Nursery | None = None
-        self._drivers_done = trio.Event()
-        self._closing = False
-        self._all_gone = trio.Event()
-        self._look = trio.Event()
-        self._lost_answer = False
-
-    # -- life
+        self._node = Node(tools, Registry(workflows))
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the node until it is cancelled: drive, recover, beat. Cancelling it is a crash; see ``shut_down``."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._journal.serve)
-            await self._beat()
-            try:
-                async with trio.open_nursery() as drivers:
-                    self._drivers = drivers
-                    drivers.start_soon(self._beat_for_ever)
-                    drivers.start_soon(self._claim_for_ever)
-                    task_status.started()
-            finally:
-                self._drivers = None
-                self._drivers_done.set()
+        await self._node.serve(task_status=task_status)
 
     async def shut_down(self) -> None:
         """Take no more work, let calls in flight end within the grace period, give everything else back."""
-        self._closing = True
-        with trio.move_on_after(self.limits.grace_s):
-            for driver in list(self._active.values()):
-                driver.close()
-            while self._active:
-                self._all_gone = trio.Event()
-                await self._all_gone.wait()
-        if self._drivers is not None:
-            self._drivers.cancel_scope.cancel()
-            await self._drivers_done.wait()
-        await self._journal.release(self.node, self.now_at())
+        await self._node.shut_down()
 
     def now_at(self) -> float:
         """The engine's time, in seconds since the epoch."""
@@ -205,8 +173,8 @@ class Engine:
         Raises as ``start`` does, but does not compare an existing transaction with this one.
         """
         self._check_new(gid, payload)
-        if self._registry.add(workflow):
-            self._look.set()
+        if self._node.registry.add(workflow):
+            self._node.look()
         now_at = self.now_at()
         began = Event(seq=0, at=now_at, address="", fact=Began(workflow=workflow.name, version=workflow.version))
         new = NewTransaction(
@@ -221,19 +189,16 @@ class Engine:
             created_at=now_at,
         )
         # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
+        row = _row_of_new(gid, new)
         with trio.CancelScope(shield=True):
             try:
                 await self._journal.append(Write(gid=gid, rows=(row_of(gid, began),), change=new))
             except ConflictError:
-                existing = await self._journal.transaction(gid)
-                if existing is None:
-                    raise
-                return existing, False
+                return await self._must_have(gid), False
             except JournalUnavailable:
-                self._lost_answer = True  # it may be stored after all: the next beat looks
+                self._node.answer_was_lost()
                 raise
-            row = _row_of_new(gid, new)
-            self._drive(workflow, row, began)
+            self._node.drive(workflow, row, began)
         return row, True
 
     async def rest(self, gid: str, *, timeout_s: float) -> Transaction:
@@ -241,7 +206,7 @@ class Engine:
 
         Raises ``NoSuchTransaction``.
         """
-        driver = self._active.get(gid)
+        driver = self._node.active.get(gid)
         if driver is not None and not driver.is_resting:
             told = await self._watch.wait(gid, timeout_s)
             return told if told is not None else driver.transaction
@@ -250,7 +215,7 @@ class Engine:
     # -- inside
 
     def _check_new(self, gid: str, payload: bytes) -> None:
-        if self._closing or self._drivers is None:
+        if not self._node.is_open:
             raise EngineClosed("the engine is not running; nothing was stored")
         if not 0 < len(gid) <= GID_MAX or "\0" in gid:
             raise WorkflowError(
@@ -262,8 +227,8 @@ class Engine:
                 "(input_bytes_max)",
                 remedy="Pass a reference to large data instead of the data, or raise the limit.",
             )
-        if len(self._active) >= self.limits.active_max:
-            raise Overloaded(f"{len(self._active)} transactions are active, the limit (active_max) is reached")
+        if len(self._node.active) >= self.limits.active_max:
+            raise Overloaded(f"{len(self._node.active)} transactions are active, the limit (active_max) is reached")
 
     async def _must_have(self, gid: str) -> Transaction:
         row = await self._journal.transaction(gid)
@@ -273,14 +238,14 @@ class Engine:
 
     async def _until_final(self, gid: str) -> Transaction:
         while True:
-            if gid in self._stuck:
-                raise self._stuck[gid]
-            driver = self._active.get(gid)
+            if gid in self._node.stuck:
+                raise self._node.stuck[gid]
+            driver = self._node.active.get(gid)
             if driver is None:
                 row = await self._must_have(gid)
                 if row.is_final:
                     return row
-                if gid not in self._active and gid not in self._stuck:
+                if gid not in self._node.active and gid not in self._node.stuck:
                     await self._watch.wait(gid, OTHER_NODE_POLL_S)
                 continue
             if driver.transaction.is_final:
@@ -302,13 +267,13 @@ class Engine:
     async def _put(self, gid: str, fact: External) -> None:
         """Put something from outside into a run's journal: through its driver here, else straight behind the fence."""
         while True:
-            driver = self._active.get(gid)
+            driver = self._node.active.get(gid)
             if driver is not None and await driver.put(fact):
                 return
             row = await self._must_have(gid)
             if row.is_final:
                 raise AlreadyFinal(gid, row.status)
-            if gid not in self._active and await self._append_from_outside(row, fact):
+            if gid not in self._node.active and await self._append_from_outside(row, fact):
                 return
 
     async def _append_from_outside(self, row: Transaction, fact: External) -> bool:
@@ -335,114 +300,11 @@ class Engine:
             await self._journal.append(write)
         except ConflictError:
             return False
-        self._look.set()
+        self._node.look()
         return True
 
-    def _drive(self, workflow: AnyWorkflow, row: Transaction, first: Event | None) -> None:
-        assert self._drivers is not None, "serve() runs"
-        driver = Driver(self._tools, workflow, row, first)
-        self._active[row.gid] = driver
-        self._stuck.pop(row.gid, None)
-        self._drivers.start_soon(self._drive_to_rest, driver)
-
-    async def _drive_to_rest(self, driver: Driver) -> None:
-        gid = driver.transaction.gid
-        try:
-            await driver.run()
-        except* LostError:
-            log.info("transaction %s is driven by another node now", gid)
-        except* Exception as errors:
-            await self._note_stuck(driver, errors)
-        finally:
-            if self._active.get(gid) is driver:
-                del self._active[gid]
-            # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
-            self._watch.tell(driver.transaction)
-            self._all_gone.set()
-            if driver.transaction.wake_at is not None:
-                self._look.set()
-
-    async def _note_stuck(self, driver: Driver, errors: ExceptionGroup[Exception]) -> None:
-        """A run that cannot go on keeps its owner and waits for other code, that is, for a restart."""
-        gid = driver.transaction.gid
-        error = _first_leaf(errors)
-        if isinstance(error, STUCK):
-            log.error("transaction %s cannot go on: %s", gid, error)
-        else:
-            log.error("transaction %s: the engine failed while driving it", gid, exc_info=errors)
-        self._stuck[gid] = error
-        self._watch.tell(driver.transaction)
-        try:
-            await driver.say_stuck(error)
-        except (ConflictError, JournalUnavailable) as unwritten:
-            log.warning("transaction %s: why it waits could not be written: %s", gid, unwritten.message)
-
-    # -- beating and claiming
-
-    async def _beat(self) -> None:
-        now_at = self.now_at()
-        await self._journal.beat(self.node, now_at, now_at + 2 * self.limits.heartbeat_s)
-
-    async def _beat_for_ever(self) -> None:
-        """Say that this node is alive, and look for what others appended to its transactions."""
-        since_at = self.now_at()
-        while True:
-            await trio.sleep(self.limits.heartbeat_s)
-            try:
-                await self._beat()
-                looked_at = self.now_at()
-                # A row's nudged_at is read from another machine's clock: look a little further back.
-                for gid in await self._journal.nudged(self.node, since_at - self.limits.heartbeat_s):
-                    if gid in self._active:
-                        self._active[gid].nudge()
-                since_at = looked_at
-                await self._adopt_lost()
-            except JournalUnavailable as error:
-                log.warning("the journal did not take a heartbeat: %s", error)
-
-    async def _adopt_lost(self) -> None:
-        """Drive what is stored under this node's name but driven by nobody, after an append whose answer was lost."""
-        if not self._lost_answer:
-            return
-        self._lost_answer = False
-        for gid in await self._journal.owned(self.node):
-            if gid in self._active or gid in self._stuck:
-                continue
-            row = await self._journal.transaction(gid)
-            if row is not None and row.owner == self.node and not row.is_final and gid not in self._active:
-                self._drive_claimed(row)
-
-    async def _claim_for_ever(self) -> None:
-        """Take due transactions that nobody drives: after a crash, and whenever a parked one's time has come."""
-        while not self._closing:
-            self._look = trio.Event()
-            pause_s = self.limits.poll_s
-            try:
-                if await self._claim() == self.limits.claim_max:
-                    continue
-                next_at = await self._journal.next_wake_at(self._registry.keys)
-                if next_at is not None:
-                    pause_s = min(pause_s, max(0.0, next_at - self.now_at()))
-            except JournalUnavailable as error:
-                log.warning("the journal could not be searched for due transactions: %s", error)
-            with trio.move_on_after(pause_s):
-                await self._look.wait()
-
-    async def _claim(self) -> int:
-        room = min(self.limits.claim_max, self.limits.active_max - len(self._active))
-        if room <= 0 or not self._registry.keys:
-            return 0
-        claimed = await self._journal.claim(self.node, self.now_at(), room, self._registry.keys)
-        for row in claimed:
-            if row.gid not in self._active:
-                self._drive_claimed(row)
-        return len(claimed)
-
-    def _drive_claimed(self, row: Transaction) -> None:
-        self._drive(self._registry.find(row.workflow, row.version), row, None)
-
     def __repr__(self) -> str:
-        return f"<Engine {self.node}, {len(self._active)} active, {len(self._stuck)} stuck>"
+        return f"<Engine {self._node!r}>"
 
 
 def _row_of_new(gid: str, new: NewTransaction) -> Transaction:
@@ -467,9 +329,3 @@ def _row_of_new(gid: str, new: NewTransaction) -> Transaction:
         finished_at=None,
         nudged_at=None,
     )
-
-
-def _first_leaf(error: Exception) -> Exception:
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return error  # pyright: ignore[reportUnknownVariableType]

@@ -1,0 +1,195 @@
+"""Node: one engine process among those on a database. Holds the drivers, says that it is alive, takes up due work.
+
+The law of this file: every active transaction has one driver, in one nursery; a driver that fails hurts its own
+transaction only. What a node owns and does not drive is stuck, and it is known why.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+import trio
+
+from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
+from flowtx_engine.journal.records import Transaction
+from flowtx_engine.kernel.events import Event
+from flowtx_engine.runtime.drive import STUCK, Driver, LostError, Tools
+from flowtx_engine.runtime.registry import Registry
+
+log = logging.getLogger("flowtx.node")
+
+
+class Node:
+    """The drivers of one process and their common life."""
+
+    def __init__(self, tools: Tools, registry: Registry) -> None:
+        self.registry = registry
+        self.active: dict[str, Driver] = {}
+        self.stuck: dict[str, Exception] = {}
+        self._tools = tools
+        self._drivers: trio.Nursery | None = None
+        self._drivers_done = trio.Event()
+        self._closing = False
+        self._all_gone = trio.Event()
+        self._look = trio.Event()
+        self._lost_answer = False
+
+    @property
+    def is_open(self) -> bool:
+        """True while it takes new work."""
+        return self._drivers is not None and not self._closing
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the node until it is cancelled: drive, recover, beat. Cancelling it is a crash; see ``shut_down``."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._tools.journal.serve)
+            await self._beat()
+            try:
+                async with trio.open_nursery() as drivers:
+                    self._drivers = drivers
+                    drivers.start_soon(self._beat_for_ever)
+                    drivers.start_soon(self._claim_for_ever)
+                    task_status.started()
+            finally:
+                self._drivers = None
+                self._drivers_done.set()
+
+    async def shut_down(self) -> None:
+        """Take no more work, let calls in flight end within the grace period, give everything else back."""
+        self._closing = True
+        with trio.move_on_after(self._tools.limits.grace_s):
+            for driver in list(self.active.values()):
+                driver.close()
+            while self.active:
+                self._all_gone = trio.Event()
+                await self._all_gone.wait()
+        if self._drivers is not None:
+            self._drivers.cancel_scope.cancel()
+            await self._drivers_done.wait()
+        await self._tools.journal.release(self._tools.node, self._tools.clock.now_at())
+
+    def look(self) -> None:
+        """Something may have become due: look now instead of at the next poll."""
+        self._look.set()
+
+    def answer_was_lost(self) -> None:
+        """An append of a new transaction had no answer: it may be stored after all, and the next beat looks."""
+        self._lost_answer = True
+
+    def drive(self, workflow: AnyWorkflow, row: Transaction, first: Event | None) -> None:
+        """Drive a transaction that this node owns; ``first`` as for ``Driver``."""
+        assert self._drivers is not None, "serve() runs"
+        driver = Driver(self._tools, workflow, row, first)
+        self.active[row.gid] = driver
+        self.stuck.pop(row.gid, None)
+        self._drivers.start_soon(self._drive_to_rest, driver)
+
+    async def _drive_to_rest(self, driver: Driver) -> None:
+        gid = driver.transaction.gid
+        try:
+            await driver.run()
+        except* LostError:
+            log.info("transaction %s is driven by another node now", gid)
+        except* Exception as errors:
+            await self._note_stuck(driver, errors)
+        finally:
+            if self.active.get(gid) is driver:
+                del self.active[gid]
+            # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
+            self._tools.watch.tell(driver.transaction)
+            self._all_gone.set()
+            if driver.transaction.wake_at is not None:
+                self._look.set()
+
+    async def _note_stuck(self, driver: Driver, errors: ExceptionGroup[Exception]) -> None:
+        """A run that cannot go on keeps its owner and waits for other code, that is, for a restart."""
+        gid = driver.transaction.gid
+        error = _first_leaf(errors)
+        if isinstance(error, STUCK):
+            log.error("transaction %s cannot go on: %s", gid, error)
+        else:
+            log.error("transaction %s: the engine failed while driving it", gid, exc_info=errors)
+        try:
+            await driver.say_stuck(error)
+        except (ConflictError, JournalUnavailable) as unwritten:
+            log.warning("transaction %s: why it waits could not be written: %s", gid, unwritten.message)
+        self.stuck[gid] = error
+
+    # -- beating and claiming
+
+    async def _beat(self) -> None:
+        now_at = self._tools.clock.now_at()
+        await self._tools.journal.beat(self._tools.node, now_at, now_at + 2 * self._tools.limits.heartbeat_s)
+
+    async def _beat_for_ever(self) -> None:
+        """Say that this node is alive, and look for what others appended to its transactions."""
+        since_at = self._tools.clock.now_at()
+        while True:
+            await trio.sleep(self._tools.limits.heartbeat_s)
+            try:
+                await self._beat()
+                looked_at = self._tools.clock.now_at()
+                # A row's nudged_at is read from another machine's clock: look a little further back.
+                for gid in await self._tools.journal.nudged(
+                    self._tools.node, since_at - self._tools.limits.heartbeat_s
+                ):
+                    if gid in self.active:
+                        self.active[gid].nudge()
+                since_at = looked_at
+                await self._adopt_lost()
+            except JournalUnavailable as error:
+                log.warning("the journal did not take a heartbeat: %s", error)
+
+    async def _adopt_lost(self) -> None:
+        """Drive what is stored under this node's name but driven by nobody, after an append whose answer was lost."""
+        if not self._lost_answer:
+            return
+        self._lost_answer = False
+        for gid in await self._tools.journal.owned(self._tools.node):
+            if gid in self.active or gid in self.stuck:
+                continue
+            row = await self._tools.journal.transaction(gid)
+            if row is not None and row.owner == self._tools.node and not row.is_final and gid not in self.active:
+                self._drive_claimed(row)
+
+    async def _claim_for_ever(self) -> None:
+        """Take due transactions that nobody drives: after a crash, and whenever a parked one's time has come."""
+        while not self._closing:
+            self._look = trio.Event()
+            pause_s = self._tools.limits.poll_s
+            try:
+                if await self._claim() == self._tools.limits.claim_max:
+                    continue
+                next_at = await self._tools.journal.next_wake_at(self.registry.keys)
+                if next_at is not None:
+                    pause_s = min(pause_s, max(0.0, next_at - self._tools.clock.now_at()))
+            except JournalUnavailable as error:
+                log.warning("the journal could not be searched for due transactions: %s", error)
+            with trio.move_on_after(pause_s):
+                await self._look.wait()
+
+    async def _claim(self) -> int:
+        room = min(self._tools.limits.claim_max, self._tools.limits.active_max - len(self.active))
+        if room <= 0 or not self.registry.keys:
+            return 0
+        claimed = await self._tools.journal.claim(
+            self._tools.node, self._tools.clock.now_at(), room, self.registry.keys
+        )
+        for row in claimed:
+            if row.gid not in self.active:
+                self._drive_claimed(row)
+        return len(claimed)
+
+    def _drive_claimed(self, row: Transaction) -> None:
+        self.drive(self.registry.find(row.workflow, row.version), row, None)
+
+    def __repr__(self) -> str:
+        return f"<Node {self._tools.node}, {len(self.active)} active, {len(self.stuck)} stuck>"
+
+
+def _first_leaf(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error
