@@ -7,6 +7,8 @@ dataclass takes ten times as long to make, and every step makes two.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from flowtx_dsl.policies import Retry
@@ -36,15 +38,11 @@ class Compensate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sleep(msgspec.Struct, frozen=True, kw_only=True):
-    """Wait until an instant, in seconds since the epoch."""
+    """A timer: wait until an instant, in seconds since the epoch; ``name`` is what messages call it."""
 
     until_at: float
     where: str
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return "sleep"
+    name: Literal["sleep", "deadline"] = "sleep"
 
 
 Command = Step | Compensate | Sleep

@@ -135,8 +135,28 @@ class NondeterminismError(FlowtxError):
     )
 
 
-class RunCancelled(BaseException):
-    """Thrown into a workflow that is being cancelled. Let it pass, as with ``trio.Cancelled``."""
+class TooSlowError(FlowtxError):
+    """The deadline of ``tx.fail_after`` or ``tx.fail_at`` came before the block had ended."""
+
+
+class WouldBlock(FlowtxError):
+    """A ``_nowait`` word would have had to wait."""
+
+
+class ClosedResourceError(FlowtxError):
+    """This end of a channel was closed, by this task or another."""
+
+
+class BrokenResourceError(FlowtxError):
+    """Every receiver of a channel is closed, so nobody can take what is sent."""
+
+
+class EndOfChannel(FlowtxError):
+    """Every sender of a channel is closed and nothing is left in it."""
+
+
+class Cancelled(BaseException):
+    """Thrown into what a cancel scope, or ``engine.cancel``, cancels. Let it pass, as with ``trio.Cancelled``."""
 
 
 class Unknown(enum.Enum):

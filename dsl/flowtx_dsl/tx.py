@@ -8,32 +8,21 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any, Protocol, TypeVar, TypeVarTuple, overload
 from uuid import UUID
 
-from flowtx_dsl.commands import Command, Sleep, Step
+from flowtx_dsl import structured
+from flowtx_dsl.commands import Command, Sleep
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.targets import HttpTarget, step_target_of, target_of
+from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, frame_here, seconds_of, step_of, where_of
+from flowtx_dsl.targets import HttpTarget
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-DEFAULT_RETRY = Retry()
-
-_getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]  # what inspect.currentframe() calls, at half the price
-
-
-class TakesResult(Protocol[*Ts]):
-    """A compensation that is also given what its step returned, or ``UNKNOWN``, as ``result=``."""
-
-    def __call__(self, *args: *Ts, result: Any) -> object:
-        """Take the step back."""
-        ...
 
 
 class Run(Protocol):
@@ -54,6 +43,30 @@ class Run(Protocol):
 
     def ask(self, command: Command) -> Awaitable[object]:
         """Something that, awaited, hands the command over and waits for its outcome."""
+        ...
+
+    def checkpoint(self) -> Awaitable[None]:
+        """Something that, awaited, lets the other tasks run and takes a cancellation that is due."""
+        ...
+
+    def open_nursery(self, where: str) -> AbstractAsyncContextManager[structured.Nursery]:
+        """A nursery, to be entered."""
+        ...
+
+    def open_scope(
+        self, *, deadline_at: float = math.inf, after_s: float = math.inf, shield: bool, fails: bool = False, where: str
+    ) -> structured.CancelScope:
+        """A scope with a deadline at an instant, or so long after its entry; ``fails`` lets it raise at its end."""
+        ...
+
+    def make_event(self) -> structured.Event:
+        """A fresh event."""
+        ...
+
+    def open_channel(
+        self, max_buffer_size: float, item: type[T]
+    ) -> tuple[structured.SendChannel[T], structured.ReceiveChannel[T]]:
+        """Both ends of a new channel."""
         ...
 
 
@@ -119,41 +132,70 @@ class Tx:
         Raises ``Refused`` when the participant refused, whatever the last attempt raised when ``retry`` gives the step
         up, ``PayloadError`` when an argument cannot be journaled, ``WorkflowError`` when an argument is missing.
         """
-        where = _where(_getframe())
-        call = step_target_of(fn).call(args)
-        if timeout_s is not None and not timeout_s > 0:
-            raise WorkflowError(f"step {call.name}: timeout_s={timeout_s!r}, expected seconds above zero, or None")
-        return await self._run.ask(
-            Step(
-                call=call,
-                where=where,
-                retry=retry,
-                timeout_s=timeout_s,
-                compensation=None if compensate is None else target_of(compensate).call(args),
-                compensates_refused=compensate_refused,
-            )
-        )
+        where = where_of(frame_here())
+        return await self._run.ask(step_of(fn, args, compensate, compensate_refused, retry, timeout_s, where))
 
     async def sleep(self, seconds: float) -> None:
         """Wait so many seconds of the transaction's time; a crash does not lengthen it.
 
         Raises ``WorkflowError`` for what is not a finite number of at least zero.
         """
-        if not _is_length(seconds):
-            raise WorkflowError(
-                f"tx.sleep({seconds!r}): expected a finite number of seconds, at least zero",
-                remedy="Pass seconds; those of a timedelta are delta.total_seconds().",
-            )
-        await self._run.ask(Sleep(until_at=self._run.now_at() + seconds, where=_where(_getframe())))
+        _check_length(seconds, "tx.sleep")
+        await self._run.ask(Sleep(until_at=self._run.now_at() + seconds, where=where_of(frame_here())))
 
     async def sleep_until(self, instant: datetime) -> None:
         """Wait until an instant; raises ``WorkflowError`` for a datetime without a time zone."""
-        if instant.tzinfo is None:
-            raise WorkflowError(
-                f"tx.sleep_until({instant!r}): the instant has no time zone",
-                remedy="Give it one: datetime(..., tzinfo=UTC), or tx.now() + timedelta(...).",
-            )
-        await self._run.ask(Sleep(until_at=instant.timestamp(), where=_where(_getframe())))
+        await self._run.ask(Sleep(until_at=seconds_of(instant, "tx.sleep_until"), where=where_of(frame_here())))
+
+    async def checkpoint(self) -> None:
+        """Let the other tasks of this run go on, and take a cancellation that is due; nothing is journaled."""
+        await self._run.checkpoint()
+
+    def open_nursery(self) -> AbstractAsyncContextManager[structured.Nursery]:
+        """Parallel branches: ``async with tx.open_nursery() as nursery``; see ``flowtx.Nursery``."""
+        return self._run.open_nursery(where_of(frame_here()))
+
+    def CancelScope(  # noqa: N802 - trio's name
+        self, *, deadline: datetime | None = None, shield: bool = False
+    ) -> structured.CancelScope:
+        """A part of the workflow that can be cancelled, by ``cancel()`` or when its ``deadline`` has come.
+
+        Raises ``WorkflowError`` for a deadline without a time zone.
+        """
+        at = math.inf if deadline is None else seconds_of(deadline, "tx.CancelScope")
+        return self._run.open_scope(deadline_at=at, shield=shield, where=where_of(frame_here()))
+
+    def move_on_after(self, seconds: float, *, shield: bool = False) -> structured.CancelScope:
+        """A scope that is cancelled so many seconds after it is entered; a crash does not lengthen that.
+
+        Raises ``WorkflowError`` for what is not a finite number of at least zero.
+        """
+        _check_length(seconds, "tx.move_on_after")
+        return self._run.open_scope(after_s=seconds, shield=shield, where=where_of(frame_here()))
+
+    def move_on_at(self, deadline: datetime, *, shield: bool = False) -> structured.CancelScope:
+        """A scope that is cancelled at an instant; raises ``WorkflowError`` for a datetime without a time zone."""
+        at = seconds_of(deadline, "tx.move_on_at")
+        return self._run.open_scope(deadline_at=at, shield=shield, where=where_of(frame_here()))
+
+    def fail_after(self, seconds: float, *, shield: bool = False) -> structured.CancelScope:
+        """``move_on_after`` that raises ``TooSlowError`` at its end when it was cancelled and that was felt inside."""
+        _check_length(seconds, "tx.fail_after")
+        return self._run.open_scope(after_s=seconds, shield=shield, fails=True, where=where_of(frame_here()))
+
+    def fail_at(self, deadline: datetime, *, shield: bool = False) -> structured.CancelScope:
+        """``move_on_at`` that raises ``TooSlowError`` at its end when it was cancelled and that was felt inside."""
+        at = seconds_of(deadline, "tx.fail_at")
+        return self._run.open_scope(deadline_at=at, shield=shield, fails=True, where=where_of(frame_here()))
+
+    def Event(self) -> structured.Event:  # noqa: N802 - trio's name
+        """Something that one task sets and others wait for."""
+        return self._run.make_event()
+
+    @property
+    def open_memory_channel(self) -> structured.ChannelOpener[object]:
+        """A channel between tasks: ``tx.open_memory_channel(0)``; ``tx.open_memory_channel[int](0)`` with its type."""
+        return structured.ChannelOpener(self._run, object)
 
     def now(self) -> datetime:
         """The time, in UTC, of the journal's event that brought the run here; the same at every replay."""
@@ -169,11 +211,10 @@ class Tx:
         return UUID(int=self._run.dice().getrandbits(128), version=4)
 
 
-def _where(word: FrameType) -> str:
-    """The source line that awaits the word whose frame this is."""
-    caller = word.f_back
-    return f"{caller.f_code.co_filename}:{caller.f_lineno}" if caller is not None else ""
-
-
-def _is_length(seconds: object) -> bool:
-    return isinstance(seconds, int | float) and 0 <= seconds < math.inf  # the comparison refuses NaN, too
+def _check_length(seconds: object, word: str) -> None:
+    # The comparison refuses NaN, too.
+    if not (isinstance(seconds, int | float) and 0 <= seconds < math.inf):
+        raise WorkflowError(
+            f"{word}({seconds!r}): expected a finite number of seconds, at least zero",
+            remedy="Pass seconds; those of a timedelta are delta.total_seconds().",
+        )

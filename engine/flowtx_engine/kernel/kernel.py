@@ -1,7 +1,7 @@
-"""Kernel: runs one transaction's coroutines, deterministically. The only thing that ever sends into a workflow.
+"""Kernel: one transaction's run, from the facts of its journal to what it asks for.
 
 The law of this file: no clock, no dice, no I/O, no trio. What goes in are events in journal order, what comes out are
-orders in the order they were asked; the same events give the same orders. Ready tasks run first in, first out. Time is
+orders in the order they were asked; the same events give the same orders. Its tasks run in the ``Loop``. Time is
 the time of the event being fed. A kernel can be dropped at any moment and rebuilt from its journal; nothing else holds
 a workflow's state. Live running and replay are the same code: replay is feeding events that were recorded.
 
@@ -15,22 +15,19 @@ Phases::
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections import deque
-from collections.abc import Awaitable
 from typing import Literal, assert_never
 
 import msgspec
 
 from flowtx_dsl import codec
-from flowtx_dsl.commands import Command, Compensate, Sleep, Step
+from flowtx_dsl.commands import Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
-from flowtx_dsl.errors import FlowtxError, PayloadError, RunCancelled, RunClosed
-from flowtx_dsl.targets import Call
+from flowtx_dsl.errors import Cancelled as CancelledError
+from flowtx_dsl.errors import FlowtxError, PayloadError
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
+from flowtx_engine.kernel.compensation import Registered, TaskUndo, tree_of
 from flowtx_engine.kernel.events import (
     Attempted,
     Began,
@@ -46,52 +43,25 @@ from flowtx_engine.kernel.events import (
     Stopped,
     Succeeded,
 )
-from flowtx_engine.kernel.foreign import foreign_await
-from flowtx_engine.kernel.tasks import Abandoned, Ask, Asked, Order, Task
+from flowtx_engine.kernel.loop import Loop
+from flowtx_engine.kernel.nurseries import NurseryBlock
+from flowtx_engine.kernel.tasks import Ask, Asked, Order, Status, Task, split_cancelled
 
 Phase = Literal["new", "running", "compensating", "ended"]
 
-FOREIGN_AWAITS_MAX = 100
-"""A coroutine that keeps awaiting foreign things after so many refusals is closed."""
-SWALLOWED_MAX = 1_000
-"""A workflow that goes on waiting after so many cancellations is closed, for it would go on for ever."""
 
-
-class _Registered:
-    """A compensation that is due should the run fail; ``result`` is its step's, None while unknown."""
-
-    __slots__ = ("address", "call", "result", "step")
-
-    def __init__(self, address: str, step: Step, call: Call) -> None:
-        self.address = address
-        self.step = step
-        self.call = call
-        self.result: bytes | None = None
-
-
-class Kernel:
-    """One run in memory; is the ``Run`` behind its ``Tx``."""
+class Kernel(Loop):
+    """One run in memory."""
 
     def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str) -> None:
         """``payload`` is the input as a JSON array; it is read when ``Began`` is fed."""
-        self.gid = gid
+        super().__init__(gid)
         self.phase: Phase = "new"
         self.ended: Ended | None = None
         self.cause: ErrorRecord | None = None  # what turned the run round
         self._workflow = workflow
         self._payload = payload
-        self._at = 0.0
-        self._seq = 0
-        self._ready: deque[Task] = deque()
-        self._current: Task | None = None
-        self._root: Task | None = None
-        self._asked: dict[str, Asked] = {}
-        self._given_up: set[str] = set()
-        self._registered: dict[str, _Registered] = {}
-        self._orders: list[Order] = []
-        self._cancelled: str | None = None
-        self._swallowed = 0
-        self._closed = False
+        self._status: Status | None = None  # the scope around everything, which cancelling the run cancels
 
     # -- what the runtime uses
 
@@ -109,6 +79,9 @@ class Kernel:
         self._run_ready()
         orders = self._orders
         self._orders = []
+        if self._withdrawn:
+            orders = [order for order in orders if order.address not in self._withdrawn]
+            self._withdrawn.clear()
         return orders
 
     @property
@@ -117,55 +90,12 @@ class Kernel:
         return self._seq
 
     @property
-    def waiting(self) -> list[Asked]:
-        """What the run waits for, in the order it was asked."""
-        return list(self._asked.values())
-
-    def asked(self, address: str) -> Asked | None:
-        """What waits at an address, if anything does."""
-        return self._asked.get(address)
-
-    @property
     def name(self) -> str:
         """What messages call this run."""
         return f"workflow {self._workflow.name} {self.gid}"
 
-    def close(self) -> None:
-        """Drop the run: its coroutines are closed, and whatever their ``finally`` blocks ask for is refused."""
-        self._closed = True
-        tasks = {asked.task for asked in self._asked.values()} | set(self._ready)
-        if self._root is not None:
-            tasks.add(self._root)
-        for task in tasks:
-            with contextlib.suppress(BaseException):  # a dropped coroutine's last words move nobody
-                task.coro.close()
-
     def __repr__(self) -> str:
         return f"<Kernel {self.name} {self.phase} at seq {self._seq}, waiting for {self.waiting}>"
-
-    # -- what Tx uses (the Run protocol)
-
-    def now_at(self) -> float:
-        """The time of the event being fed, in seconds since the epoch."""
-        self._speaking()
-        return self._at
-
-    def dice(self) -> random.Random:
-        """The running task's generator."""
-        return self._speaking().dice(self.gid)
-
-    def ask(self, command: Command) -> Awaitable[object]:
-        """Hand a command over."""
-        self._speaking()
-        return Ask(command)
-
-    def _speaking(self) -> Task:
-        """The task that is speaking; raises ``RunClosed`` when none can."""
-        if self._closed:
-            raise RunClosed(f"{self.name} was dropped; nothing it asks for is performed")
-        if self._current is None:
-            raise RunClosed(f"tx of {self.name} was used outside its workflow")
-        return self._current
 
     # -- events
 
@@ -243,7 +173,12 @@ class Kernel:
             raise mismatch.not_asked(self.name, self._workflow.version, event.address, recorded, self.waiting)
         if not isinstance(asked.command, Sleep):
             raise mismatch.other_call(self.name, self._workflow.version, asked, recorded)
-        self._resume(asked, None, None)
+        fire = self._timers.pop(asked.address, None)
+        if fire is None:
+            self._resume(asked, None, None)
+        else:
+            del self._asked[asked.address]
+            fire()
 
     def _begin(self) -> None:
         self.phase = "running"
@@ -252,30 +187,22 @@ class Kernel:
         except FlowtxError as error:  # the input no longer fits the code: as if the workflow had raised it
             self._turn_round(error)
             return
-        self._root = Task(self._workflow.fn(Tx(self), *args), "")
+        self._status = Status(None)
+        self._root = Task(self._workflow.fn(Tx(self), *args), "", self._status)
         self._ready.append(self._root)
 
     def _cancel(self, reason: str) -> None:
-        """Throw into every task that waits; compensations already under way go on."""
-        if self.phase != "running":
-            return
-        self._cancelled = reason
-        for asked in self.waiting:
-            self._give_up(asked)
-            self._resume(asked, None, RunCancelled(reason))
+        """Cancel the scope around everything; compensations already under way go on."""
+        if self.phase == "running" and self._status is not None and not self._status.is_called:
+            self._status.is_called = True
+            self._status.reason = reason
+            self._status.recalculate(self)
 
     def _stop(self, reason: str) -> None:
-        for asked in self.waiting:
-            self._give_up(asked)
-            del self._asked[asked.address]
-        self._ready.clear()
+        self._drop_rest()
         if self.phase != "ended":
             self.phase = "ended"
             self.ended = Ended(status="failed", error=ErrorRecord(type="flowtx:Stopped", text=reason))
-
-    def _give_up(self, asked: Asked) -> None:
-        self._given_up.add(asked.address)
-        self._orders.append(Abandoned(asked.address))
 
     def _check_ended(self, event: Event) -> None:
         assert isinstance(event.fact, Ended), event
@@ -284,123 +211,54 @@ class Kernel:
                 self.name, self._workflow.version, "its end", CallRecord(name=event.fact.status), self.waiting
             )
 
-    # -- tasks
+    # -- the end
 
-    def _resume(self, asked: Asked, value: object, error: BaseException | None) -> None:
-        self._asked.pop(asked.address, None)
-        task = asked.task
-        task.asked = None
-        task.value = value
-        task.error = error
-        self._ready.append(task)
-
-    def _run_ready(self) -> None:
-        """Run tasks first in, first out, until all of them wait or have ended."""
-        ready = self._ready
-        while ready:
-            task = ready.popleft()
-            self._current = task
-            try:
-                self._step_task(task)
-            finally:
-                self._current = None
-
-    def _step_task(self, task: Task) -> None:
-        """Run one task to its next await."""
-        error, task.error = task.error, None
-        value, task.value = task.value, None
-        try:
-            trap = task.coro.send(value) if error is None else task.coro.throw(error)
-        except StopIteration as stop:
-            self._task_returned(task, stop.value)
-        except (Exception, RunCancelled) as raised:
-            self._task_raised(task, raised)
-        else:
-            self._task_asked(task, trap)
-
-    def _task_asked(self, task: Task, trap: object) -> None:
-        if not isinstance(trap, Ask):
-            self._refuse_foreign(task)
-        elif self._cancelled is not None and task is self._root:
-            self._cancel_again(task)
-        else:
-            command = trap.command
-            address = trap.address or task.next_address()
-            asked = Asked(address, command, task)
-            task.asked = asked
-            self._asked[address] = asked
-            if isinstance(command, Step) and command.compensation is not None:
-                self._registered[address] = _Registered(address, command, command.compensation)
-            self._orders.append(asked)
-
-    def _cancel_again(self, task: Task) -> None:
-        """As in trio's cancelled scope, every further wait is cancelled too; but not for ever."""
-        self._swallowed += 1
-        if self._swallowed > SWALLOWED_MAX:
-            with contextlib.suppress(BaseException):
-                task.coro.close()
-            self._task_raised(task, RunCancelled(f"{self._cancelled} (closed: it went on after every cancellation)"))
-        else:
-            task.error = RunCancelled(self._cancelled)
-            self._ready.append(task)
-
-    def _refuse_foreign(self, task: Task) -> None:
-        """Throw an error in where the foreign await stands, until the coroutine ends or awaits a word of tx."""
-        for _ in range(FOREIGN_AWAITS_MAX):
-            error = foreign_await(self.name, task.coro)
-            try:
-                trap = task.coro.throw(error)
-            except StopIteration as stop:
-                return self._task_returned(task, stop.value)
-            except (Exception, RunCancelled) as raised:
-                return self._task_raised(task, raised)
-            if isinstance(trap, Ask):
-                return self._task_asked(task, trap)
-        error = foreign_await(self.name, task.coro)
-        task.coro.close()
-        return self._task_raised(task, error)
-
-    def _task_returned(self, task: Task, value: object) -> None:
-        if task is not self._root:
-            self._end_failed()
+    def _root_ended(self, value: object, error: BaseException | None) -> None:
+        if self._others:  # only misnested nurseries leave anybody behind
+            self._drop_rest()
+        if error is not None:
+            self._turn_round(error)
             return
         try:
             encoded = codec.encode(value, what=f"the result of {self.name}")
             self._workflow.signature.result.decode(encoded, what=f"the result of {self.name}")
-        except PayloadError as error:
-            self._turn_round(error)
+        except PayloadError as unfit:
+            self._turn_round(unfit)
             return
         self.phase = "ended"
         self.ended = Ended(status="succeed", value=msgspec.Raw(encoded))
 
-    def _task_raised(self, task: Task, error: BaseException) -> None:
-        if task is not self._root:
-            raise AssertionError(f"{self.name}: a compensation raised {error!r}; the engine must retry it") from error
-        self._turn_round(error)
-
     # -- compensation
 
     def _turn_round(self, error: BaseException) -> None:
-        """The workflow failed: take back what it did, newest first, then end."""
+        """The workflow failed: take back what it did, then end. What cancelling the run threw in is no error of it."""
+        if self._status is not None and self._status.is_called:
+            _, rest = split_cancelled(error)
+            error = rest if rest is not None else CancelledError(self._status.reason)
         self.cause = encode_error(error, with_trace=True)
         if not self._registered:
             self._end_failed()
             return
         self.phase = "compensating"
-        self._ready.append(Task(self._take_back(list(self._registered.values())), "c"))
+        tree = tree_of(list(self._registered.values()))
+        self.spawn(Task(self._take_back(tree), "c", Status(None), self._taken_back))
 
-    async def _take_back(self, registered: list[_Registered]) -> None:
-        for entry in reversed(registered):
-            step = entry.step
-            taken_back = Compensate(
-                call=entry.call,
-                where=step.where,
-                retry=step.retry,
-                timeout_s=step.timeout_s,
-                step=step.call,
-                result=entry.result,
-            )
-            await Ask(taken_back, f"{entry.address}/c")
+    async def _take_back(self, undo: TaskUndo) -> None:
+        """One task's part of it: in a scope of its own, which nothing cancels."""
+        for item in undo.newest_first():
+            if isinstance(item, Registered):
+                await Ask(item.command, f"{item.address}/c")
+            elif len(item) == 1:
+                await self._take_back(item[0])
+            else:
+                async with NurseryBlock(self, "") as nursery:
+                    for branch in item:
+                        nursery.start_soon(self._take_back, branch)
+
+    def _taken_back(self, task: Task, error: BaseException | None) -> None:
+        if error is not None:
+            raise AssertionError(f"{self.name}: a compensation raised {error!r}; the engine must retry it") from error
+        self._end_failed()
 
     def _end_failed(self) -> None:
         self.phase = "ended"

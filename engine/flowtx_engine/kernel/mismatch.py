@@ -81,7 +81,7 @@ def spell(asked: Asked) -> str:
     """A call as a person would write it."""
     command = asked.command
     if isinstance(command, Sleep):
-        return "sleep"
+        return command.name
     return f"{command.call.name}({_spell_args(command.call.payload, _names_of(asked))})"
 
 

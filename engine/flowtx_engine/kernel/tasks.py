@@ -1,19 +1,31 @@
-"""Tasks of a run, and what they wait for.
+"""Tasks of a run, what they wait for, and the tree along which cancellation reaches them.
 
-The law of this file: an address is a place in the task tree and nothing else. A task numbers what it asks for in its
-own program order, so no sibling's timing can change an address.
+The law of this file: an address is a place in the task tree and nothing else, so no sibling's timing can change one.
+
+* A task numbers in its own program order whatever it asks for: steps, sleeps, nurseries, scopes, deadlines that it
+  sets, and the tasks it starts in nurseries that it did not open. ``3`` is the fourth of the workflow itself.
+* A number is taken also when a cancelled scope lets nothing come of it: when a cancellation comes moves no address.
+* A nursery numbers the tasks that its own task starts in it: ``0/2`` is the third branch of nursery 0, ``0/2/1`` the
+  second thing that branch asks for.
+* A task that somebody else starts is numbered by its starter: ``0/1.4`` was started in nursery 0 by a task that
+  stands at ``1``, as its fifth thing. Slashes of the starter's address are written as dots, dots are doubled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from typing import Protocol, cast
 
 import msgspec
 
 from flowtx_dsl.commands import Command, Compensate, Sleep, Step
+from flowtx_dsl.errors import Cancelled
 from flowtx_engine.kernel.events import ARGS_KEPT_MAX, CallRecord
+
+RAISED = (Exception, Cancelled, BaseExceptionGroup)
+"""What a task can end with; anything else, such as KeyboardInterrupt, ends the process's work and not a task's."""
 
 
 class Ask:
@@ -30,20 +42,161 @@ class Ask:
         return (yield self)
 
 
+class Wait:
+    """Yielded by a task that waits for another task of its run; ``abort`` is called when it is cancelled meanwhile.
+
+    ``abort`` forgets the task wherever it is waited for and returns True; False refuses to be cancelled.
+    """
+
+    __slots__ = ("abort",)
+
+    def __init__(self, abort: Callable[[], bool]) -> None:
+        self.abort = abort
+
+    def __await__(self) -> Generator[Wait, object, object]:
+        """Wait until somebody reschedules the task; resumes with what they say."""
+        return (yield self)
+
+
+class Turn:
+    """Yielded by a task that lets the others run first; a cancellation does not touch it."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Turn, object, None]:
+        """Go to the end of the queue."""
+        yield self
+
+
+TURN = Turn()
+
+
+class Status:
+    """One node of the cancellation tree: a scope that was entered, with the tasks and scopes directly inside it.
+
+    ``is_called`` and ``shield`` are its scope's; ``is_cancelled`` says whether waiting inside it is refused, by its
+    own scope or by one further out. Insertion order is kept, so that cancellation reaches tasks in a fixed order.
+    """
+
+    __slots__ = ("children", "is_called", "is_cancelled", "parent", "reason", "shield", "tasks")
+
+    def __init__(
+        self, parent: Status | None, *, is_called: bool = False, shield: bool = False, reason: str = ""
+    ) -> None:
+        self.parent = parent
+        self.is_called = is_called
+        self.shield = shield
+        self.reason = reason
+        self.is_cancelled = False
+        self.children: dict[Status, None] = {}
+        self.tasks: dict[Task, None] = {}
+        if parent is not None:
+            parent.children[self] = None
+            self.recalculate(None)
+
+    @property
+    def sees_parent_cancelled(self) -> bool:
+        """True when a cancellation from further out reaches in."""
+        return self.parent is not None and not self.shield and self.parent.is_cancelled
+
+    def encloses(self, other: Status | None) -> bool:
+        """True when the other is this one or inside it."""
+        while other is not None and other is not self:
+            other = other.parent
+        return other is self
+
+    def recalculate(self, scheduler: Scheduler | None) -> None:
+        """Bring ``is_cancelled`` up to date here and below, and interrupt the tasks that it now reaches."""
+        todo: list[Status] = [self]
+        while todo:
+            status = todo.pop()
+            is_cancelled = status.is_called or status.sees_parent_cancelled
+            if is_cancelled == status.is_cancelled:
+                continue
+            if not status.reason and status.parent is not None and not status.is_called:
+                status.reason = status.parent.reason
+            status.is_cancelled = is_cancelled
+            if is_cancelled and scheduler is not None:
+                for task in list(status.tasks):
+                    scheduler.interrupt(task)
+            todo.extend(reversed(status.children))
+
+    def close(self, scheduler: Scheduler) -> None:
+        """The scope has ended; whatever is still inside, by misnesting, stays cancelled."""
+        if self.parent is not None:
+            self.parent.children.pop(self, None)
+            self.parent = None
+        if self.tasks or self.children:
+            self.is_called = True
+            self.recalculate(scheduler)
+
+
+class OpenNursery(Protocol):
+    """What a task needs of a nursery that it has opened."""
+
+    def abandon(self) -> None:
+        """The task ended without leaving the block."""
+        ...
+
+
+def split_cancelled(error: BaseException) -> tuple[bool, BaseException | None]:
+    """Whether an error holds cancellations, and what is left of it without them."""
+    if isinstance(error, Cancelled):
+        return True, None
+    if isinstance(error, BaseExceptionGroup):
+        found, rest = cast("BaseExceptionGroup[BaseException]", error).split(Cancelled)
+        return found is not None, rest
+    return False, error
+
+
+OnEnd = Callable[["Task", BaseException | None], None]
+
+
 class Task:
-    """One coroutine of a run, at its address; ``prefix`` stands before the numbers of what it asks for."""
+    """One coroutine of a run, at its address; ``prefix`` stands before the numbers of what it asks for.
 
-    __slots__ = ("_dice", "address", "asked", "coro", "count", "error", "prefix", "value")
+    ``on_end`` is told when the coroutine has ended, and with which error. While the task waits, ``asked`` or ``abort``
+    says for what.
+    """
 
-    def __init__(self, coro: Coroutine[object, object, object], address: str) -> None:
+    __slots__ = (
+        "_dice",
+        "abort",
+        "address",
+        "asked",
+        "coro",
+        "count",
+        "error",
+        "nurseries",
+        "on_end",
+        "prefix",
+        "status",
+        "value",
+    )
+
+    def __init__(
+        self, coro: Coroutine[object, object, object], address: str, status: Status, on_end: OnEnd | None = None
+    ) -> None:
         self.coro = coro
         self.address = address
         self.prefix = f"{address}/" if address else ""
         self.count = 0
         self.asked: Asked | None = None
+        self.abort: Callable[[], bool] | None = None
         self.value: object = None
         self.error: BaseException | None = None
+        self.status = status
+        status.tasks[self] = None
+        self.on_end = on_end
+        self.nurseries: list[OpenNursery] | None = None
         self._dice: random.Random | None = None
+
+    def enter(self, status: Status | None) -> None:
+        """From now on this task is directly inside another status, or has ended (None)."""
+        self.status.tasks.pop(self, None)
+        if status is not None:
+            self.status = status
+            status.tasks[self] = None
 
     def next_address(self) -> str:
         """The address of the next thing this task asks for."""
@@ -61,18 +214,62 @@ class Task:
         return f"<Task {self.address or 'root'}>"
 
 
+class Scheduler(Protocol):
+    """What scopes, nurseries, events and channels need of the kernel."""
+
+    @property
+    def name(self) -> str:
+        """What messages call the run."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the run was dropped: nothing may wait any more."""
+        ...
+
+    def speaking(self) -> Task:
+        """The task that is speaking; raises ``RunClosed`` when none of this run is."""
+        ...
+
+    def now_at(self) -> float:
+        """The time of the event being fed; raises ``RunClosed`` as ``speaking`` does."""
+        ...
+
+    def reschedule(self, task: Task, value: object = None, error: BaseException | None = None) -> None:
+        """Let a waiting task go on, with a value or an error."""
+        ...
+
+    def interrupt(self, task: Task) -> None:
+        """Throw ``Cancelled`` into a task, if it waits for something that can be given up."""
+        ...
+
+    def spawn(self, task: Task) -> None:
+        """Put a fresh task at the end of the queue."""
+        ...
+
+    def set_timer(self, address: str, timer: Sleep, fire: Callable[[], None]) -> None:
+        """Ask for a timer and call ``fire`` when its time has come."""
+        ...
+
+    def drop_timer(self, address: str) -> None:
+        """Give a timer up."""
+        ...
+
+
 class Asked:
     """A command waiting for its outcome, with what is known of its attempts.
 
     ``retry_at`` is when the next attempt is due (0: at once), in seconds since the epoch.
     """
 
-    __slots__ = ("_record", "address", "attempt_count", "command", "fault_count", "retry_at", "task")
+    __slots__ = ("_record", "address", "attempt_count", "command", "fault_count", "retry_at", "seq", "task")
 
-    def __init__(self, address: str, command: Command, task: Task) -> None:
+    def __init__(self, address: str, command: Command, task: Task | None, seq: int) -> None:
+        """``task`` is None for a scope's deadline, ``seq`` that of the event that led to it."""
         self.address = address
         self.command = command
         self.task = task
+        self.seq = seq
         self.attempt_count = 0
         self.fault_count = 0
         self.retry_at = 0.0

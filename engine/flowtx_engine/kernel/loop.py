@@ -1,0 +1,310 @@
+"""Loop: runs the tasks of one run, first in, first out, and keeps what they wait for.
+
+The law of this file: it is the only thing that ever sends into a workflow, and it knows nothing of facts and journals.
+A task runs until it yields what it waits for: a command (its outcome comes from outside), another task, or a turn.
+Cancellation is thrown only into a task that waits, as in trio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+from flowtx_dsl import structured
+from flowtx_dsl.commands import Command, Sleep, Step
+from flowtx_dsl.errors import Cancelled, FlowtxError, RunClosed, WorkflowError
+from flowtx_engine.kernel.channels import Buffer, ReceiveEnd, SendEnd
+from flowtx_engine.kernel.compensation import Registered
+from flowtx_engine.kernel.foreign import foreign_await
+from flowtx_engine.kernel.nurseries import NurseryBlock
+from flowtx_engine.kernel.scopes import Scope
+from flowtx_engine.kernel.tasks import RAISED, Abandoned, Ask, Asked, Order, Task, Turn, Wait
+from flowtx_engine.kernel.waits import HappensOnce, checkpoint
+
+T = TypeVar("T")
+
+FOREIGN_AWAITS_MAX = 100
+"""A coroutine that keeps awaiting foreign things after so many refusals is closed."""
+TURNS_MAX = 1_000_000
+"""A task that takes a turn when its run has taken so many for one event is closed, for it would go on for ever."""
+
+
+class Loop(ABC):
+    """The tasks of one run; is the ``Run`` behind its ``Tx``, and the ``Scheduler`` of its scopes and nurseries."""
+
+    def __init__(self, gid: str) -> None:
+        self.gid = gid
+        self.is_closed = False
+        self._at: float = 0.0
+        self._seq: int = 0
+        self._ready: deque[Task] = deque()
+        self._current: Task | None = None
+        self._root: Task | None = None
+        self._others: dict[Task, None] = {}  # every living task but the first
+        self._asked: dict[str, Asked] = {}
+        self._timers: dict[str, Callable[[], None]] = {}
+        self._given_up: set[str] = set()
+        self._withdrawn: set[str] = set()
+        self._registered: dict[str, Registered] = {}
+        self._orders: list[Order] = []
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What messages call this run."""
+
+    @abstractmethod
+    def _root_ended(self, value: object, error: BaseException | None) -> None:
+        """The first task has ended, with a value or an error."""
+
+    @property
+    def waiting(self) -> list[Asked]:
+        """What the run waits for, in the order it was asked."""
+        return list(self._asked.values())
+
+    def asked(self, address: str) -> Asked | None:
+        """What waits at an address, if anything does."""
+        return self._asked.get(address)
+
+    def close(self) -> None:
+        """Drop the run: its coroutines are closed, and whatever their ``finally`` blocks ask for is refused."""
+        self.is_closed = True
+        tasks = list(self._others)
+        if self._root is not None:
+            tasks.append(self._root)
+        for task in tasks:
+            with contextlib.suppress(BaseException):  # a dropped coroutine's last words move nobody
+                task.coro.close()
+
+    # -- what Tx uses (the Run protocol)
+
+    def now_at(self) -> float:
+        """The time of the event being fed, in seconds since the epoch."""
+        self.speaking()
+        return self._at
+
+    def dice(self) -> random.Random:
+        """The running task's generator."""
+        return self.speaking().dice(self.gid)
+
+    def ask(self, command: Command) -> Awaitable[object]:
+        """Hand a command over."""
+        self.speaking()
+        return Ask(command)
+
+    def checkpoint(self) -> Awaitable[None]:
+        """Let others run."""
+        return checkpoint(self)
+
+    def open_nursery(self, where: str) -> AbstractAsyncContextManager[structured.Nursery]:
+        """The block of a nursery."""
+        self.speaking()
+        return NurseryBlock(self, where)
+
+    def open_scope(
+        self, *, deadline_at: float = math.inf, after_s: float = math.inf, shield: bool, fails: bool = False, where: str
+    ) -> structured.CancelScope:
+        """A scope, to be entered."""
+        self.speaking()
+        return Scope(self, deadline_at=deadline_at, after_s=after_s, shield=shield, fails=fails, where=where)
+
+    def make_event(self) -> structured.Event:
+        """An event."""
+        self.speaking()
+        return HappensOnce(self)
+
+    def open_channel(
+        self, max_buffer_size: float, item: type[T]
+    ) -> tuple[structured.SendChannel[T], structured.ReceiveChannel[T]]:
+        """Both ends of a channel."""
+        self.speaking()
+        if max_buffer_size != math.inf and not (isinstance(max_buffer_size, int) and max_buffer_size >= 0):
+            raise WorkflowError(
+                f"tx.open_memory_channel({max_buffer_size!r}): expected a whole number of at least zero, or math.inf"
+            )
+        buffer = Buffer[T](self, max_buffer_size)
+        return SendEnd(buffer), ReceiveEnd(buffer)
+
+    # -- what scopes, nurseries, events and channels use (the Scheduler protocol)
+
+    def speaking(self) -> Task:
+        """The task that is speaking; raises ``RunClosed`` when none can."""
+        if self.is_closed:
+            raise RunClosed(f"{self.name} was dropped; nothing it asks for is performed")
+        if self._current is None:
+            raise RunClosed(f"tx of {self.name} was used outside its workflow")
+        return self._current
+
+    def reschedule(self, task: Task, value: object = None, error: BaseException | None = None) -> None:
+        """Put a task that waits back into the queue."""
+        task.asked = None
+        task.abort = None
+        task.value = value
+        task.error = error
+        self._ready.append(task)
+
+    def interrupt(self, task: Task) -> None:
+        """Throw ``Cancelled`` into a task that waits for something that can be given up; it is asked only once."""
+        if task.asked is not None:
+            self._give_up(task.asked)
+        elif task.abort is not None:
+            abort, task.abort = task.abort, None
+            if not abort():
+                return
+        else:
+            return
+        self.reschedule(task, None, Cancelled(task.status.reason))
+
+    def spawn(self, task: Task) -> None:
+        """A fresh task, at the end of the queue."""
+        self._others[task] = None
+        self._ready.append(task)
+
+    def set_timer(self, address: str, timer: Sleep, fire: Callable[[], None]) -> None:
+        """A scope's deadline: waited for like a sleep, by no task."""
+        asked = Asked(address, timer, None, self._seq)
+        self._asked[address] = asked
+        self._timers[address] = fire
+        self._orders.append(asked)
+
+    def drop_timer(self, address: str) -> None:
+        """The scope was left or cancelled before its time came."""
+        if self._timers.pop(address, None) is not None:
+            self._give_up(self._asked[address])
+
+    # -- tasks
+
+    def _resume(self, asked: Asked, value: object, error: BaseException | None) -> None:
+        del self._asked[asked.address]
+        task = asked.task
+        assert task is not None, asked
+        task.asked = None
+        task.value = value
+        task.error = error
+        self._ready.append(task)
+
+    def _run_ready(self) -> None:
+        """Run tasks first in, first out, until all of them wait or have ended."""
+        ready = self._ready
+        turns = 0
+        while ready:
+            task = ready.popleft()
+            self._current = task
+            turns += 1
+            try:
+                if turns > TURNS_MAX:
+                    self._end_endless(task)
+                else:
+                    self._step_task(task)
+            finally:
+                self._current = None
+
+    def _step_task(self, task: Task) -> None:
+        """Run one task to its next await."""
+        error, task.error = task.error, None
+        value, task.value = task.value, None
+        try:
+            trap = task.coro.send(value) if error is None else task.coro.throw(error)
+        except StopIteration as stop:
+            self._task_ended(task, stop.value, None)
+        except RAISED as raised:
+            self._task_ended(task, None, raised)
+        else:
+            self._task_waits(task, trap)
+
+    def _task_waits(self, task: Task, trap: object) -> None:
+        """Branch on what the task waits for."""
+        if isinstance(trap, Ask):
+            command = trap.command
+            address = trap.address or task.next_address()
+            if task.status.is_cancelled:
+                self.reschedule(task, None, Cancelled(task.status.reason))
+                return
+            asked = Asked(address, command, task, self._seq)
+            task.asked = asked
+            self._asked[address] = asked
+            if isinstance(command, Step) and command.compensation is not None:
+                self._registered[address] = Registered(address, command, command.compensation)
+            self._orders.append(asked)
+        elif isinstance(trap, Wait):
+            task.abort = trap.abort
+            if task.status.is_cancelled:
+                self.interrupt(task)
+        elif isinstance(trap, Turn):
+            self._ready.append(task)
+        else:
+            self._refuse_foreign(task)
+
+    def _refuse_foreign(self, task: Task) -> None:
+        """Throw an error in where the foreign await stands, until the coroutine ends or awaits a word of tx."""
+        for _ in range(FOREIGN_AWAITS_MAX):
+            error = foreign_await(self.name, task.coro)
+            try:
+                trap = task.coro.throw(error)
+            except StopIteration as stop:
+                return self._task_ended(task, stop.value, None)
+            except RAISED as raised:
+                return self._task_ended(task, None, raised)
+            if isinstance(trap, Ask | Wait | Turn):
+                return self._task_waits(task, trap)
+        return self._end_by_force(task, foreign_await(self.name, task.coro))
+
+    def _end_endless(self, task: Task) -> None:
+        what = f"{self.name}: {task!r} goes on and on without waiting for anything outside ({TURNS_MAX} turns)"
+        remedy = "Do not swallow flowtx.Cancelled; wait with tx.Event or tx.sleep instead of looping over checkpoints."
+        self._end_by_force(task, WorkflowError(what, remedy=remedy))
+
+    def _end_by_force(self, task: Task, error: FlowtxError) -> None:
+        """Close a coroutine that cannot be brought to its end; what its clean-up asks for is refused."""
+        self.is_closed = True
+        try:
+            with contextlib.suppress(BaseException):
+                task.coro.close()
+        finally:
+            self.is_closed = False
+        self._task_ended(task, None, error)
+
+    def _task_ended(self, task: Task, value: object, error: BaseException | None) -> None:
+        if task.nurseries:
+            error = self._abandon_nurseries(task, error)
+        if task is self._root:
+            self._root_ended(value, error)
+            return
+        task.enter(None)
+        del self._others[task]
+        assert task.on_end is not None, task
+        task.on_end(task, error)
+
+    def _abandon_nurseries(self, task: Task, error: BaseException | None) -> WorkflowError:
+        for nursery in task.nurseries or ():
+            nursery.abandon()
+        corrupted = WorkflowError(
+            f"{self.name}: {task!r} ended inside a nursery that it opened",
+            remedy="Open nurseries with `async with`, in the task that waits for them.",
+        )
+        corrupted.__cause__ = error
+        return corrupted
+
+    def _drop_rest(self) -> None:
+        """Nothing more is waited for, and no task goes on."""
+        for asked in self.waiting:
+            self._give_up(asked)
+        self._timers.clear()
+        self._ready.clear()
+
+    def _give_up(self, asked: Asked) -> None:
+        """Nobody waits for it any more. What this very event led to has not left the kernel: it never happened."""
+        address = asked.address
+        del self._asked[address]
+        if asked.seq == self._seq:
+            self._withdrawn.add(address)
+            self._registered.pop(address, None)
+        else:
+            self._given_up.add(address)
+            self._orders.append(Abandoned(address))
