@@ -279,6 +279,29 @@ async def test_a_committer_that_is_cancelled_finishes_its_commit_and_turns_the_q
     await journal.aclose()
 
 
+async def test_a_committer_that_is_cancelled_when_it_has_just_been_woken_writes_what_it_was_woken_for() -> None:
+    class CancelWhenWoken(trio.abc.Instrument):
+        scope: trio.CancelScope | None = None
+
+        def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+            if self.scope is not None and "serve" in task.name:
+                self.scope.cancel()
+
+    answers: dict[str, Exception | None] = {}
+    store = Gate()
+    store.let_pass(1)
+    journal = Journal(store)
+    instrument = CancelWhenWoken()
+    trio.lowlevel.add_instrument(instrument)
+    async with trio.open_nursery() as appenders, trio.open_nursery() as nursery:
+        await nursery.start(journal.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        instrument.scope = nursery.cancel_scope
+        appenders.start_soon(caught, journal.append, begin("g"), answers)
+    trio.lowlevel.remove_instrument(instrument)
+    assert answers == {"g0": None}
+
+
 async def test_closing_in_a_cancelled_scope_still_closes_the_store(tmp_path: Path) -> None:
     store = open_sqlite(f"sqlite:///{tmp_path}/j.db")
     journal = Journal(store)
