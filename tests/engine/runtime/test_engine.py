@@ -161,10 +161,11 @@ async def test_stopping_by_force_calls_nothing_more(autojump_clock: MockClock, o
 
 
 async def test_a_parked_run_goes_on_when_its_time_has_come(autojump_clock: MockClock, open_engine: OpenEngine) -> None:
-    async with open_engine() as engine:
+    limits = flowtx.EngineLimits(heartbeat_s=86_400, poll_s=3_600)
+    async with open_engine(limits=limits) as engine:
         began_at = trio.current_time()
-        assert await engine.run(wait_long, 86_400.0) == "done"
-        assert trio.current_time() - began_at == pytest.approx(86_400, abs=2)
+        assert await engine.run(wait_long, 30 * 86_400.0) == "done"
+        assert trio.current_time() - began_at == pytest.approx(30 * 86_400, abs=2)
 
 
 async def test_a_restart_does_not_lengthen_a_sleep(autojump_clock: MockClock, open_engine: OpenEngine) -> None:
