@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import trio
-import trio.testing
 
 from flowtx.testing.faults import NO_FAULTS, Fault, Moment, MomentKind, Schedule
 from flowtx.testing.participants import Participants

@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 class Bank:
     """Accounts behind HTTP with a barrier: each op of a branch once, nothing before its action, none after its undo."""
 
-    balances: collections.Counter[str] = field(default_factory=collections.Counter)
+    balances: collections.Counter[str] = field(default_factory=collections.Counter[str])
     done: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     call_count: int = 0
 
