@@ -186,7 +186,9 @@ async def test_an_append_in_a_cancelled_scope_writes_nothing() -> None:
         assert journal.statistics().write_count == 1
 
 
-async def test_a_batch_that_fails_tells_everybody_in_it_and_the_next_one_goes_on() -> None:
+async def test_a_batch_that_fails_tells_everybody_in_it_and_the_next_one_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     answers: dict[str, Exception | None] = {}
     store = FaultyStore(MemoryStore(), lambda ordinal, _: CommitFault.NOTHING_WRITTEN if ordinal == 0 else None)
     async with serving(store) as journal:
@@ -197,6 +199,7 @@ async def test_a_batch_that_fails_tells_everybody_in_it_and_the_next_one_goes_on
         assert all(isinstance(error, JournalUnavailable) for error in errors)
         assert len({id(error) for error in errors}) == 5, "one error object gathers the tracebacks of all tasks"
         assert journal.statistics().commit_count == 0
+        assert len(caplog.records) == 1, "one warning a batch, however many wait"
         await journal.append(begin("g0"))
 
 
