@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import pytest
 import trio
@@ -373,3 +374,9 @@ class CountingStore(MemoryStore):
     def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
         self.read_count += 1
         return super().history(gid, from_seq)
+
+
+async def test_what_the_block_raises_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with flowtx.open(f"sqlite:///{tmp_path / 'open.db'}"):
+            raise ZeroDivisionError
