@@ -113,9 +113,7 @@ def saga_body(saga: Saga) -> bytes:
         "gid": saga.gid,
         "trans_type": "saga",
         "steps": [{"action": step.action, "compensate": step.compensate} for step in saga.steps],
-        "payloads": [
-            _payload(step.payload, f"payload of step {i} of saga {saga.gid}") for i, step in enumerate(saga.steps)
-        ],
+        "payloads": [_payload(saga, number) for number in range(len(saga.steps))],
         **saga.options.fields(),
     }
     if saga.concurrent:
