@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
@@ -103,13 +103,21 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.target.name
 
 
+@overload
+def http(
+    url: str, *, method: str = "POST", headers: Mapping[str, str] | None = None, result: type[T]
+) -> HttpTarget[T]: ...
+@overload
+def http(
+    url: str, *, method: str = "POST", headers: Mapping[str, str] | None = None, result: None = None
+) -> HttpTarget[Any]: ...
 def http(
     url: str,
     *,
     method: str = "POST",
     headers: Mapping[str, str] | None = None,
     result: type[T] | None = None,
-) -> HttpTarget[T]:
+) -> HttpTarget[Any]:
     """A step's target: the HTTP participant at ``url``.
 
     Arguments travel as JSON; the answer is read as JSON into ``result`` (left out: whatever it holds, None when it is

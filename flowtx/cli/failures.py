@@ -14,6 +14,7 @@ from typing import cast
 
 import click
 
+from flowtx.settings import SettingsError
 from flowtx_dsl.errors import FlowtxError
 from flowtx_engine.journal.errors import JournalError
 
@@ -72,4 +73,10 @@ def only_cause(error: BaseException) -> BaseException:
 
 def exit_code_of(error: FlowtxError) -> int:
     """The exit code that says what kind of error it was."""
-    return NO_DATABASE if isinstance(error, JournalError) else FAILED
+    match error:
+        case JournalError():
+            return NO_DATABASE
+        case SettingsError():
+            return MISUSED
+        case _:
+            return FAILED

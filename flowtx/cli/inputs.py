@@ -44,6 +44,7 @@ def arguments_of(workflow: AnyWorkflow, text: str | None) -> tuple[object, ...]:
     """
     values, paths = _spread(workflow, text)
     try:
+        workflow.signature.check_count(len(values))
         arguments = workflow.signature.decode_args(msgspec.json.encode(values), len(values))
     except FlowtxError as error:
         cause = error.__cause__

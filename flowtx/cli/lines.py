@@ -29,6 +29,7 @@ from flowtx_engine.kernel.events import (
 )
 from flowtx_engine.runtime.history import reason_of
 
+Op = Literal["action", "compensate", ""]
 Mood = Literal["good", "bad", "waiting", "plain"]
 
 COMPENSATION = "/c"
@@ -43,7 +44,7 @@ class Line:
 
     at: float
     place: str
-    op: Literal["action", "compensate", ""]
+    op: Op
     what: str
     outcome: str
     mood: Mood

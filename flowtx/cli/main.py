@@ -29,9 +29,9 @@ class Lazy:
 COMMANDS: Mapping[str, Lazy] = MappingProxyType(
     {
         "serve": Lazy("flowtx.cli.serve:serve", "Run the server that speaks the DTM protocol."),
-        "run": Lazy("flowtx.cli.run:run", "Run one transaction of a Python workflow and print its result."),
+        "run": Lazy("flowtx.cli.run:run", "Run one transaction of a Python workflow to its end."),
         "list": Lazy("flowtx.cli.list:list_", "List transactions, newest first."),
-        "show": Lazy("flowtx.cli.show:show", "Show one transaction and its journal."),
+        "show": Lazy("flowtx.cli.show:show", "Show the transaction GID and its journal."),
         "db": Lazy("flowtx.cli.db:db", "Look after the database: its schema and what it holds."),
     }
 )

@@ -147,12 +147,13 @@ def _times_of(row: Transaction, now_at: float) -> Text:
 
 def _now_of(row: Transaction, now_at: float) -> Text:
     """Who has it, and what it waits for."""
+    pause_s = 0.0 if row.wake_at is None else row.wake_at - now_at
     if row.owner:
-        return Text(f"driven by {row.owner}")
+        return Text(f"driven by {row.owner}{f', next attempt in {length(pause_s)}' if pause_s > 0 else ''}")
     if row.wake_at is None:
         return Text("waits for something from outside")
-    if row.wake_at > now_at:
-        return Text(f"waits until {day_and_time(row.wake_at)}, {length(row.wake_at - now_at)} from now")
+    if pause_s > 0:
+        return Text(f"waits until {day_and_time(row.wake_at)}, {length(pause_s)} from now")
     return Text("due, and nobody has taken it yet")
 
 

@@ -13,6 +13,9 @@ import trio
 
 from flowtx.cli.failures import INTERRUPTED
 
+ONCE_S = 0.5
+"""Signals so soon after the first are the same wish: ``timeout`` and process managers tell a process and its group."""
+
 
 async def watch_signals(
     asked_to_stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -23,5 +26,7 @@ async def watch_signals(
         await anext(signals)
         asked_to_stop.set()
         click.echo("flowtx: letting calls in flight end; another Ctrl-C leaves at once", err=True)
-        await anext(signals)
-        os._exit(INTERRUPTED)
+        asked_at = trio.current_time()
+        async for _ in signals:
+            if trio.current_time() - asked_at > ONCE_S:
+                os._exit(INTERRUPTED)

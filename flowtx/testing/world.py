@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import trio
-import trio.testing
 
 from flowtx.testing.faults import NO_FAULTS, Fault, Moment, MomentKind, Schedule
 from flowtx.testing.participants import Participants
@@ -38,6 +37,8 @@ T = TypeVar("T")
 
 LIVES_MAX = 1_000
 """A play that needs more engines than this does not make progress."""
+LONE_NODE = EngineLimits(heartbeat_s=86_400.0, poll_s=60.0)
+"""A lone node need not beat often: the world itself says when it has died. Days then pass in a moment."""
 STALL_S = 60.0
 """How long a stalled node does not beat: long past its lease."""
 PLAY_MAX_S = 6 * 3600.0
@@ -70,7 +71,7 @@ class World:
         self.workflows = tuple(workflows)
         self.schedule = schedule
         self.participants = participants or Participants()
-        self.limits = limits or EngineLimits()
+        self.limits = limits or (EngineLimits() if node_count > 1 else LONE_NODE)
         self.moments: list[Moment] = []
         self.crash_count = 0
         self.store: Store = MemoryStore()
@@ -125,6 +126,8 @@ class World:
             self.crash_count += 1
         finally:
             life.is_over = True
+            now_at = engine.now_at()
+            self.store.beat(engine.node, now_at, now_at - 1)  # dead, and everybody knows
         return lived
 
     def pass_moment(self, kind: MomentKind, what: str) -> Fault | None:

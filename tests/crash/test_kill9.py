@@ -13,11 +13,9 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -32,14 +30,14 @@ ROUND_COUNT = 50
 CLIENT_COUNT = 8
 ACCOUNTS = ("a", "b", "c", "d")
 OPENING = 10_000_000
-ROOT = Path(__file__).parents[2]
+RunServer = Callable[..., AbstractAsyncContextManager[tuple[trio.Process, str]]]
 
 
 @dataclass
 class Bank:
     """Accounts behind HTTP with a barrier: each op of a branch once, nothing before its action, none after its undo."""
 
-    balances: collections.Counter[str] = field(default_factory=collections.Counter)
+    balances: collections.Counter[str] = field(default_factory=collections.Counter[str])
     done: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     call_count: int = 0
 
@@ -133,38 +131,9 @@ class Load:
             self.acknowledged[gid] = is_refused
 
 
-@asynccontextmanager
-async def running_server(db: Path, log: Path) -> AsyncGenerator[tuple[trio.Process, str]]:
-    """``flowtx serve`` as a process, ready to be called; killed on leaving if it still lives."""
-    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--db", f"sqlite:///{db}", "--bind", "127.0.0.1:0"]
-    environ = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in (".", "dsl", "engine")),
-        "FLOWTX_HEARTBEAT_S": "0.5",
-    }
-    with log.open("ab") as stderr:
-        process = await trio.lowlevel.open_process(
-            command, stdout=subprocess.PIPE, stderr=stderr, env=environ, cwd=db.parent
-        )
-    try:
-        assert process.stdout is not None
-        line = b""
-        with trio.fail_after(30):
-            while not (found := re.search(rb"(http://\S+?),? ", line)):
-                more = await process.stdout.receive_some()
-                assert more, f"the server ended before it was ready; see {log}"
-                line += more
-        yield process, found[1].decode()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-
-
-async def kill_under_load(db: Path, log: Path, load: Load, dice: random.Random) -> None:
+async def kill_under_load(run_server: RunServer, db: Path, log: Path, load: Load, dice: random.Random) -> None:
     """One round: start, load, kill in the middle."""
-    async with running_server(db, log) as (process, url), HttpClient() as client:
+    async with run_server(db, log) as (process, url), HttpClient() as client:
         with trio.move_on_after(dice.uniform(0.05, 0.6)):
             async with trio.open_nursery() as nursery:
                 for _ in range(CLIENT_COUNT):
@@ -172,9 +141,9 @@ async def kill_under_load(db: Path, log: Path, load: Load, dice: random.Random) 
         process.send_signal(signal.SIGKILL)
 
 
-async def statuses(db: Path, log: Path, wanted: set[str]) -> dict[str, str]:
+async def statuses(run_server: RunServer, db: Path, log: Path, wanted: set[str]) -> dict[str, str]:
     """How every transaction ended, once all of them have: with a last server that nobody kills."""
-    async with running_server(db, log) as (_, url), HttpClient() as client:
+    async with run_server(db, log) as (_, url), HttpClient() as client:
         with trio.fail_after(120):
             while True:
                 found = await all_transactions(client, url)
@@ -197,7 +166,7 @@ async def all_transactions(client: HttpClient, url: str) -> dict[str, str]:
 
 
 @pytest.mark.timeout(400)
-async def test_fifty_kills_under_load_lose_nothing(tmp_path: Path) -> None:
+async def test_fifty_kills_under_load_lose_nothing(tmp_path: Path, run_server: RunServer) -> None:
     seed = int(os.environ.get("FLOWTX_KILL_SEED", time.time_ns() % 1_000_000))
     print(f"repeat with FLOWTX_KILL_SEED={seed}")
     dice = random.Random(seed)
@@ -208,9 +177,9 @@ async def test_fifty_kills_under_load_lose_nothing(tmp_path: Path) -> None:
         port = listeners[0].socket.getsockname()[1]
         load = Load(f"http://127.0.0.1:{port}")
         for _ in range(ROUND_COUNT):
-            await kill_under_load(db, log, load, dice)
+            await kill_under_load(run_server, db, log, load, dice)
         assert len(load.acknowledged) > ROUND_COUNT, "the load was too thin to mean anything"
-        ended = await statuses(db, log, set(load.acknowledged))
+        ended = await statuses(run_server, db, log, set(load.acknowledged))
         nursery.cancel_scope.cancel()
     print(f"{len(load.acknowledged)} acknowledged, {len(ended)} stored, {bank.call_count} calls")
     wrong = {gid: ended[gid] for gid, is_refused in load.acknowledged.items() if (ended[gid] == "failed") != is_refused}

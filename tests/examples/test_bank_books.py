@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.bank.books import Books, Call, RefusedByBank
@@ -14,7 +14,7 @@ from examples.bank.books import Books, Call, RefusedByBank
 # What can be asked forward, and what takes it back.
 PAIRS = [("action", "compensate"), ("try", "cancel"), ("action", "rollback")]
 
-CALLS = st.lists(st.tuples(st.sampled_from(["g-1/01", "g-1/02", "g-2/01"]), st.booleans()), max_size=12)
+CALLS = st.lists(st.tuples(st.sampled_from(["g-1/01", "g-1/02", "g-2/01"]), st.booleans()), max_size=8)
 
 
 def call_of(branch: str, op: str) -> Call:
@@ -28,6 +28,7 @@ def branches_in_effect(calls: Iterable[tuple[str, bool]]) -> int:
     return len({branch for branch, forward in calls if forward} - {branch for branch, forward in calls if not forward})
 
 
+@settings(max_examples=40)  # each makes a database, and a busy disk takes its time
 @given(CALLS, st.sampled_from(PAIRS), st.booleans())
 def test_any_order_and_repetition_leaves_the_balance_as_the_protocol_says(
     calls: list[tuple[str, bool]], pair: tuple[str, str], pays_in: bool
@@ -45,6 +46,7 @@ def test_any_order_and_repetition_leaves_the_balance_as_the_protocol_says(
             assert books.balances() == {"alice": 1_000 + effect if pays_in else 1_000 - effect}
 
 
+@settings(max_examples=40)  # each makes a database, and a busy disk takes its time
 @given(CALLS, st.integers(0, 300))
 def test_a_refused_call_leaves_no_trace_and_may_be_asked_again(calls: list[tuple[str, bool]], balance: int) -> None:
     with TemporaryDirectory() as folder:

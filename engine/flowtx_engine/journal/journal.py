@@ -15,6 +15,7 @@ which is the same as an answer that was lost.
 from __future__ import annotations
 
 import enum
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from flowtx_engine.journal.checks import check_write
 from flowtx_engine.journal.errors import ConflictError, JournalClosed, JournalUnavailable
 from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
+
+log = logging.getLogger("flowtx.journal")
 
 Answer = TypeVar("Answer")
 
@@ -192,6 +195,7 @@ class Journal:
             results = await self._commit(writes)
             assert len(results) == len(batch), f"{self._store!r} gave {len(results)} results for {len(batch)} writes"
         except JournalUnavailable as error:
+            log.warning("A batch of %d writes may not be durable: %s", len(batch), error.message)
             self._fail(batch, error)
         except Exception as error:  # a bug in the store: loud for everybody in the batch, and the committer lives on
             self._fail(batch, error)

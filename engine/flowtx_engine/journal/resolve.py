@@ -38,8 +38,8 @@ async def append_surely(journal: Journal, write: Write, *, pause_s: float, pause
         except JournalUnavailable as error:
             answer_was_lost = True
             pause = next(pauses)
-            seq = write.rows[0].seq
-            log.warning("%s at seq %d: %s; looking again in %.3g s", write.gid, seq, error.message, pause)
+            # Not a warning: the journal has given one for the whole batch, and there may be thousands waiting here.
+            log.debug("%s at seq %d: %s; looking in %.3g s", write.gid, write.rows[0].seq, error.message, pause)
         await trio.sleep(pause)
 
 

@@ -33,6 +33,13 @@ WAL_BYTES_KEPT = 64 * 1024 * 1024
 STATEMENTS_KEPT = 256
 """Prepared statements a connection keeps: more than there are."""
 
+SETTINGS = (
+    "PRAGMA synchronous = FULL",
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    f"PRAGMA cache_size = -{CACHE_KIB}",
+    f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqliteFile:
@@ -115,19 +122,13 @@ class SqliteFile:
 
     def reader(self) -> Engine:
         """Connections that cannot write, and where every statement sees what is committed."""
-
-        def connect() -> sqlite3.Connection:
-            connection = self._connect("rw")
-            connection.execute("PRAGMA query_only = ON")
-            return connection
-
-        return self._engine(connect)
+        return self._engine(lambda: self._connect("rw", "PRAGMA query_only = ON"))
 
     def _engine(self, connect: Callable[[], sqlite3.Connection]) -> Engine:
         # Payloads belong into no traceback, hence hide_parameters.
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
+    def _connect(self, mode: str, *more: str) -> sqlite3.Connection:
         # isolation_level None: Python's module begins no transactions of its own. Not "rwc" after the first time: a
         # connection opened later must not create an empty file where ours was deleted.
         connection = sqlite3.connect(
@@ -138,10 +139,12 @@ class SqliteFile:
             check_same_thread=False,
             cached_statements=STATEMENTS_KEPT,
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+        try:
+            for setting in (*SETTINGS, *more):
+                connection.execute(setting)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 

@@ -24,8 +24,9 @@ class Store(Protocol):
     def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
         """Make a batch durable in one database transaction; one result a write, in order.
 
-        A conflict (``ConflictError``: the seq is taken, the gid of a new transaction is taken, or the row of a change
-        is missing) hurts only its own write. Two writes of one gid may stand in one batch and are applied in order.
+        A conflict (``ConflictError``: the seq is taken or the one before it is missing, the gid of a new transaction is
+        taken, or the row of a change is missing) hurts only its own write, and so does a value that the database cannot
+        hold (``UnstorableWrite``). Two writes of one gid may stand in one batch and are applied in order.
         Raises ``JournalUnavailable`` when the outcome of the whole batch is unknown or nothing could be written.
         """
         ...
@@ -46,8 +47,9 @@ class Store(Protocol):
         """Take for ``node`` up to ``limit`` due transactions of nobody or of a dead node, most overdue first.
 
         ``workflows`` are the names and versions whose code the node has loaded; others are left to other nodes.
-        Due means ``wake_at <= now_at``; dead means the node's ``alive_until_at`` is before ``now_at`` or it is not
-        known. Two nodes never get the same one.
+        Due means unfinished and ``wake_at <= now_at``; of two that are equally overdue the older comes first. Dead
+        means the node's ``alive_until_at`` is before ``now_at`` or it is not known; ``node`` is not dead to itself, so
+        what it owns already is not among them. ``updated_at`` becomes ``now_at``. Two nodes never get the same one.
         """
         ...
 
@@ -60,7 +62,7 @@ class Store(Protocol):
         ...
 
     def nudged(self, node: str, since_at: float) -> list[str]:
-        """The gids of ``node``'s transactions that somebody else appended to at or after ``since_at``."""
+        """The gids of ``node``'s transactions, finished or not, with a ``nudged_at`` at or after ``since_at``."""
         ...
 
     def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
@@ -68,7 +70,7 @@ class Store(Protocol):
         ...
 
     def release(self, node: str, now_at: float) -> None:
-        """Give back everything a node owns, due at once, and forget the node."""
+        """Give back every unfinished transaction a node owns, due and updated at ``now_at``, and forget the node."""
         ...
 
     def close(self) -> None:

@@ -46,8 +46,8 @@ log = logging.getLogger("flowtx.engine")
 
 GID_MAX = 128
 """The longest gid, in characters: DTM's own SQL stores hold no more (spec 1)."""
-OTHER_NODE_POLL_S = 1.0
-"""How often a transaction that another node drives is looked at by who waits for it here."""
+PARKED_POLLS = 10
+"""A transaction in nobody's memory is looked at this many times more seldom than one that another node drives."""
 
 
 class AlreadyFinal(FlowtxError):
@@ -246,7 +246,9 @@ class Engine:
                 if row.is_final:
                     return row
                 if gid not in self._node.active and gid not in self._node.stuck:
-                    await self._watch.wait(gid, OTHER_NODE_POLL_S)
+                    # Its end is told at once when it comes about here; these looks are for what other nodes do.
+                    poll_s = self.limits.poll_s
+                    await self._watch.wait(gid, poll_s if row.owner else PARKED_POLLS * poll_s)
                 continue
             if driver.transaction.is_final:
                 return driver.transaction

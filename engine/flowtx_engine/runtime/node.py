@@ -75,8 +75,9 @@ class Node:
         self._look.set()
 
     def answer_was_lost(self) -> None:
-        """An append of a new transaction had no answer: it may be stored after all, and the next beat looks."""
+        """An append of a new transaction had no answer: it may be stored after all, so look for it."""
         self._lost_answer = True
+        self._look.set()
 
     def drive(self, workflow: AnyWorkflow, row: Transaction, first: Event | None) -> None:
         """Drive a transaction that this node owns; ``first`` as for ``Driver``."""
@@ -138,7 +139,6 @@ class Node:
                     if gid in self.active:
                         self.active[gid].nudge()
                 since_at = looked_at
-                await self._adopt_lost()
             except JournalUnavailable as error:
                 log.warning("the journal did not take a heartbeat: %s", error)
 
@@ -146,8 +146,9 @@ class Node:
         """Drive what is stored under this node's name but driven by nobody, after an append whose answer was lost."""
         if not self._lost_answer:
             return
+        owned = await self._tools.journal.owned(self._tools.node)
         self._lost_answer = False
-        for gid in await self._tools.journal.owned(self._tools.node):
+        for gid in owned:
             if gid in self.active or gid in self.stuck:
                 continue
             row = await self._tools.journal.transaction(gid)
@@ -160,6 +161,7 @@ class Node:
             self._look = trio.Event()
             pause_s = self._tools.limits.poll_s
             try:
+                await self._adopt_lost()
                 if await self._claim() == self._tools.limits.claim_max:
                     continue
                 next_at = await self._tools.journal.next_wake_at(self.registry.keys)
@@ -167,6 +169,7 @@ class Node:
                     pause_s = min(pause_s, max(0.0, next_at - self._tools.clock.now_at()))
             except JournalUnavailable as error:
                 log.warning("the journal could not be searched for due transactions: %s", error)
+                pause_s = min(pause_s, self._tools.limits.journal_pause_max_s)
             with trio.move_on_after(pause_s):
                 await self._look.wait()
 

@@ -35,15 +35,21 @@ async def open_engine(
         async with HttpClient() as transport:
             calls = Calls(transport, run_sync=Threads(limits.threads_max), http_timeout_s=limits.http_timeout_s)
             engine = Engine(journal, calls, workflows=workflows, limits=limits)
+            raised: Exception | None = None
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.serve)
                 try:
                     yield engine
+                except Exception as error:
+                    # Kept from the nursery, which would wrap it: a caller catches what the block raised.
+                    raised = error
                 finally:
                     # Also when the block is left by a cancellation: leases are given back, within the grace period.
                     with trio.move_on_after(limits.grace_s + 5, shield=True):
                         await engine.shut_down()
                     nursery.cancel_scope.cancel()
+            if raised is not None:
+                raise raised
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
             await journal.aclose()

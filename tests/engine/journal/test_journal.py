@@ -186,7 +186,9 @@ async def test_an_append_in_a_cancelled_scope_writes_nothing() -> None:
         assert journal.statistics().write_count == 1
 
 
-async def test_a_batch_that_fails_tells_everybody_in_it_and_the_next_one_goes_on() -> None:
+async def test_a_batch_that_fails_tells_everybody_in_it_and_the_next_one_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     answers: dict[str, Exception | None] = {}
     store = FaultyStore(MemoryStore(), lambda ordinal, _: CommitFault.NOTHING_WRITTEN if ordinal == 0 else None)
     async with serving(store) as journal:
@@ -197,6 +199,7 @@ async def test_a_batch_that_fails_tells_everybody_in_it_and_the_next_one_goes_on
         assert all(isinstance(error, JournalUnavailable) for error in errors)
         assert len({id(error) for error in errors}) == 5, "one error object gathers the tracebacks of all tasks"
         assert journal.statistics().commit_count == 0
+        assert len(caplog.records) == 1, "one warning a batch, however many wait"
         await journal.append(begin("g0"))
 
 
@@ -277,6 +280,29 @@ async def test_a_committer_that_is_cancelled_finishes_its_commit_and_turns_the_q
     with pytest.raises(JournalClosed, match="its committer has ended"):
         await journal.append(begin("late"))
     await journal.aclose()
+
+
+async def test_a_committer_that_is_cancelled_when_it_has_just_been_woken_writes_what_it_was_woken_for() -> None:
+    class CancelWhenWoken(trio.abc.Instrument):
+        scope: trio.CancelScope | None = None
+
+        def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+            if self.scope is not None and "serve" in task.name:
+                self.scope.cancel()
+
+    answers: dict[str, Exception | None] = {}
+    store = Gate()
+    store.let_pass(1)
+    journal = Journal(store)
+    instrument = CancelWhenWoken()
+    trio.lowlevel.add_instrument(instrument)
+    async with trio.open_nursery() as appenders, trio.open_nursery() as nursery:
+        await nursery.start(journal.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        instrument.scope = nursery.cancel_scope
+        appenders.start_soon(caught, journal.append, begin("g"), answers)
+    trio.lowlevel.remove_instrument(instrument)
+    assert answers == {"g0": None}
 
 
 async def test_closing_in_a_cancelled_scope_still_closes_the_store(tmp_path: Path) -> None:

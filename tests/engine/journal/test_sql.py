@@ -18,6 +18,7 @@ from flowtx_engine.journal.records import Filter, JournalRow, NewTransaction, Ro
 from flowtx_engine.journal.schema import transactions
 from flowtx_engine.journal.sql import SqlStore, open_sqlite
 from flowtx_engine.journal.sql_batch import batch_of
+from flowtx_engine.journal.sqlite_file import sqlite_file
 
 Watching = Callable[[], AbstractContextManager[list[str]]]
 
@@ -92,6 +93,14 @@ def test_statements_come_in_few_texts_so_that_they_stay_prepared() -> None:
     assert len(texts) == len(statements.LIST_SIZES)
     widest = max(text.count("?") for text in texts)
     assert widest * 15 / 7 < 32_766, "SQLite's limit of parameters"
+
+
+def test_a_commit_is_synced_to_the_disk_before_it_returns(store: SqlStore, path: Path) -> None:
+    """In WAL mode only FULL (2) syncs at every commit; NORMAL would lose the last ones with the power."""
+    del store
+    with sqlite_file(f"sqlite:///{path}", busy_timeout_s=1).writer().connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
 # --- values ---

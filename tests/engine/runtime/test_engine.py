@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import pytest
 import trio
@@ -161,10 +162,11 @@ async def test_stopping_by_force_calls_nothing_more(autojump_clock: MockClock, o
 
 
 async def test_a_parked_run_goes_on_when_its_time_has_come(autojump_clock: MockClock, open_engine: OpenEngine) -> None:
-    async with open_engine() as engine:
+    limits = flowtx.EngineLimits(heartbeat_s=86_400, poll_s=3_600)
+    async with open_engine(limits=limits) as engine:
         began_at = trio.current_time()
-        assert await engine.run(wait_long, 86_400.0) == "done"
-        assert trio.current_time() - began_at == pytest.approx(86_400, abs=2)
+        assert await engine.run(wait_long, 30 * 86_400.0) == "done"
+        assert trio.current_time() - began_at == pytest.approx(30 * 86_400, abs=2)
 
 
 async def test_a_restart_does_not_lengthen_a_sleep(autojump_clock: MockClock, open_engine: OpenEngine) -> None:
@@ -318,9 +320,9 @@ async def test_bad_input_is_refused_and_leaves_nothing(autojump_clock: MockClock
         with pytest.raises(flowtx.PayloadError, match="input_bytes_max"):
             await engine.start(greet, "a" * 2000, gid="g")
         with pytest.raises(flowtx.PayloadError, match="workflow greet"):
-            await engine.start(greet, 5, gid="g")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
+            await engine.start(greet, 5, gid="g")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]  # the point
         with pytest.raises(flowtx.WorkflowError, match="takes 1 argument"):
-            await engine.start(greet, gid="g")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
+            await engine.start(greet, gid="g")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]  # the point
         assert await engine.transactions() == []
         await engine.start(wait_long, 5.0, gid="one")
         with pytest.raises(flowtx.Overloaded, match="active_max"):
@@ -372,3 +374,9 @@ class CountingStore(MemoryStore):
     def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
         self.read_count += 1
         return super().history(gid, from_seq)
+
+
+async def test_what_the_block_raises_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with flowtx.open(f"sqlite:///{tmp_path / 'open.db'}"):
+            raise ZeroDivisionError

@@ -1,0 +1,123 @@
+"""A journal as lines: every kind of event says what happened, and nothing is made up."""
+
+import typing
+
+import msgspec
+import pytest
+
+from flowtx.cli.lines import SHOWN_MAX, Line, Mood, Op, cut, lines_of, spell_call
+from flowtx_dsl.error_codec import ErrorRecord
+from flowtx_engine.journal.records import Transaction
+from flowtx_engine.kernel.events import (
+    AnyFact,
+    Attempted,
+    Began,
+    CallRecord,
+    Cancelled,
+    Ended,
+    Event,
+    Failed,
+    Fired,
+    Parked,
+    Refused,
+    Stopped,
+    Succeeded,
+)
+
+CALL = CallRecord(name="withdraw", args=msgspec.Raw(b'["alice",3000]'))
+ERROR = ErrorRecord(type="flowtx_dsl.errors:Refused", text="no funds")
+BUG = ErrorRecord(type="builtins:ValueError", text="odd")
+
+
+def transaction(pattern: str = "workflow") -> Transaction:
+    return Transaction(
+        id=1,
+        gid="t-1",
+        pattern=pattern,
+        workflow="transfer",
+        version="1",
+        status="submitted",
+        owner="",
+        wake_at=None,
+        attempt_count=0,
+        last_error="",
+        input=b"[]",
+        options=b"{}",
+        result=None,
+        reason="",
+        created_at=0.0,
+        updated_at=0.0,
+        finished_at=None,
+        nudged_at=None,
+    )
+
+
+def line_of(fact: AnyFact, address: str = "", pattern: str = "workflow") -> Line:
+    (line,) = lines_of(transaction(pattern), [Event(seq=0, at=5.0, address=address, fact=fact)])
+    return line
+
+
+def line(place: str, what: str, outcome: str, mood: Mood, *, op: Op = "", note: str = "") -> Line:
+    return Line(at=5.0, place=place, op=op, what=what, outcome=outcome, mood=mood, note=note)
+
+
+WITHDRAW = 'withdraw("alice", 3000)'
+STEP_LINES: list[tuple[AnyFact, str, Line]] = [
+    (Succeeded(call=CALL), "0", line("0", WITHDRAW, "succeeded", "good", op="action")),
+    (
+        Succeeded(call=CALL, value=msgspec.Raw(b"7")),
+        "0",
+        line("0", WITHDRAW, "succeeded", "good", op="action", note="-> 7"),
+    ),
+    (Succeeded(call=CALL, attempt=3), "0/c", line("0", WITHDRAW, "succeeded, attempt 3", "good", op="compensate")),
+    (Refused(call=CALL, error=ERROR), "1", line("1", WITHDRAW, "refused", "bad", op="action", note="no funds")),
+    (
+        Failed(call=CALL, error=BUG, attempt=2),
+        "1",
+        line("1", WITHDRAW, "given up, attempt 2", "bad", op="action", note="ValueError: odd"),
+    ),
+    (
+        Attempted(call=CALL, outcome="unknown", error=BUG, attempt=1, fault_count=1, retry_at=7.25),
+        "1",
+        line("1", WITHDRAW, "unknown", "waiting", op="action", note="ValueError: odd; again in 2.2 s"),
+    ),
+    (Fired(until_at=5.0), "2", line("2", "sleep", "is over", "plain")),
+]
+RUN_LINES: list[tuple[AnyFact, str, Line]] = [
+    (Began(workflow="transfer"), "", line("", "transfer version 1", "began", "plain")),
+    (Cancelled(reason="enough"), "", line("", "cancel", "was asked for", "plain", note="enough")),
+    (Stopped(reason="now"), "", line("", "stop", "by force", "bad", note="now")),
+    (Parked(wake_at=9.0), "", line("", "park", "until it is due", "waiting")),
+    (
+        Parked(reason="left its history\n  -> Put it back."),
+        "",
+        line("", "park", "stuck", "waiting", note="left its history; Put it back."),
+    ),
+    (Ended(status="succeed"), "", line("", "end", "succeed", "good")),
+    (Ended(status="failed", error=ERROR), "", line("", "end", "failed", "bad")),
+]
+
+
+@pytest.mark.parametrize(("fact", "address", "expected"), [*STEP_LINES, *RUN_LINES])
+def test_each_kind_of_event_is_a_line(fact: AnyFact, address: str, expected: Line) -> None:
+    assert line_of(fact, address) == expected
+
+
+def test_no_kind_of_event_is_forgotten() -> None:
+    assert {type(fact) for fact, _, _ in [*STEP_LINES, *RUN_LINES]} == set(typing.get_args(AnyFact))
+
+
+def test_a_saga_shows_branches_and_bodies() -> None:
+    call = CallRecord(name="http://a/withdraw", args=msgspec.Raw(msgspec.json.encode(['{"cents": 3000}'])))
+    line = line_of(Succeeded(call=call), "1/c", pattern="saga")
+    assert (line.place, line.op, line.what) == ("02", "compensate", 'http://a/withdraw {"cents": 3000}')
+
+
+def test_a_call_with_a_large_payload_shows_its_size() -> None:
+    assert spell_call(CallRecord(name="load", digest="abc", size=5_000_000)) == "load(5000000 bytes)"
+    assert spell_call(CallRecord(name="http://a/load", digest="abc", size=5)) == "http://a/load 5 bytes"
+
+
+def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
+    assert cut("x" * SHOWN_MAX) == "x" * SHOWN_MAX
+    assert cut("x" * (SHOWN_MAX + 1)) == "x" * SHOWN_MAX + f"... ({SHOWN_MAX + 1} characters)"

@@ -1,0 +1,120 @@
+"""``flowtx serve`` and ``flowtx run`` as processes of their own: ready lines, signals, exit codes."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from click.testing import Result
+
+from flowtx.cli.signals import ONCE_S
+
+Call = Callable[..., Result]
+Spawn = Callable[..., "subprocess.Popen[str]"]
+
+WITHIN_S = 30.0
+
+
+def address_of(server: "subprocess.Popen[str]") -> str:
+    """The address in the server's ready line."""
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    found = re.fullmatch(r"flowtx serves the DTM protocol at (http://127\.0\.0\.1:\d+), database (\S+)\n", line)
+    assert found is not None, line + server.communicate()[1]
+    return found[1]
+
+
+def wait_for_status(call: Call, gid: str, status: str) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while True:
+        rows = json.loads(call("list", "--json").stdout)
+        if [row["status"] for row in rows if row["gid"] == gid] == [status]:
+            return
+        assert time.monotonic() < deadline, rows
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_answers_when_it_says_so_and_leaves_with_0_when_asked(spawn: Spawn, number: signal.Signals) -> None:
+    server = spawn("serve", "--bind", "127.0.0.1:0")
+    with urlopen(f"{address_of(server)}/api/dtmsvr/newGid", timeout=WITHIN_S) as answer:
+        assert json.loads(answer.read())["dtm_result"] == "SUCCESS"
+    server.send_signal(number)
+    _, stderr = server.communicate(timeout=WITHIN_S)
+    assert server.returncode == 0, stderr
+    assert stderr == "flowtx: letting calls in flight end; another Ctrl-C leaves at once\n"
+
+
+def test_a_server_that_can_be_reached_from_outside_warns(spawn: Spawn) -> None:
+    server = spawn("serve", "--bind", "0.0.0.0:0")
+    assert server.stdout is not None
+    assert server.stdout.readline().startswith("flowtx serves the DTM protocol at http://0.0.0.0:")
+    server.terminate()
+    _, stderr = server.communicate(timeout=WITHIN_S)
+    assert "flowtx: warning: 0.0.0.0:0 can be reached from other machines, and there is no authentication" in stderr
+
+
+def test_a_port_that_is_taken_is_named(spawn: Spawn, call: Call) -> None:
+    address = address_of(spawn("serve", "--bind", "127.0.0.1:0")).removeprefix("http://")
+    second = call("serve", "--bind", address, "--db", "sqlite:///other.db")
+    assert second.exit_code == 1
+    assert f"cannot listen on {address}: the port is in use" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["--bind", "127.0.0.1"], 2, "bind is '127.0.0.1', expected an address and a port"),
+        (["--heartbeat-s", "0"], 2, "heartbeat_s is 0.0, expected at least"),
+        (["--app", "nowhere"], 2, "there is no module nowhere"),
+        (["--bind", "127.0.0.1:0", "--db", "sqlite:////not/there/x.db"], 3, "the directory /not/there does not exist"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(
+    call: Call, arguments: list[str], code: int, complaint: str
+) -> None:
+    result = call("serve", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert complaint in result.stderr
+
+
+def test_a_run_that_is_interrupted_stands_in_the_journal_and_a_server_finishes_it(
+    spawn: Spawn, call: Call, folder: Path
+) -> None:
+    order = '{"payer": "alice", "payee": "bug"}'
+    run = spawn("run", "cli_bank:transfer", "--gid", "t-1", "--input", order)
+    assert run.stderr is not None
+    assert "RuntimeError: the bank is on fire" in run.stderr.readline()
+    run.send_signal(signal.SIGINT)
+    stdout, stderr = run.communicate(timeout=WITHIN_S)
+    assert (run.returncode, stdout) == (130, "")
+    assert stderr.endswith("flowtx: t-1 is not finished; the same command with --gid t-1 goes on with it\n")
+    assert "Traceback" not in stderr
+    shown = call("show", "t-1").stdout
+    assert "unknown" in shown
+    assert "RuntimeError: the bank is on fire; again in 0.2 s" in shown
+
+    (folder / "mended").touch()
+    address_of(spawn("serve", "--bind", "127.0.0.1:0", "--app", "cli_bank"))
+    wait_for_status(call, "t-1", "succeed")
+
+
+def test_a_second_signal_ends_the_process_at_once(spawn: Spawn, folder: Path) -> None:
+    run = spawn("run", "cli_bank:slow", "--gid", "s-1")
+    deadline = time.monotonic() + WITHIN_S
+    while not (folder / "slow began").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    run.send_signal(signal.SIGTERM)  # the same wish: process managers tell a process and its group
+    time.sleep(ONCE_S + 0.2)
+    assert run.poll() is None
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=5)
+    assert run.returncode == 130
+    assert stderr == "flowtx: letting calls in flight end; another Ctrl-C leaves at once\n"

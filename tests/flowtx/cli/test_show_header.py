@@ -1,0 +1,90 @@
+"""The head of ``flowtx show``: what a transaction waits for, in words, and nothing that has nothing to say."""
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from flowtx.cli.show import header_of
+from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
+from flowtx_engine.journal.records import Transaction
+from flowtx_engine.kernel.events import CallRecord, Event, Succeeded
+
+NOW_AT = 1_000.0
+ORDER = SagaOrder(
+    steps=tuple(
+        SagaStep(branch_id=f"0{i}", action=f"http://a/{i}", compensate=f"http://a/{i}/back", payload=b"{}")
+        for i in (1, 2)
+    ),
+    request_timeout_s=3.0,
+    retry_interval_s=10.0,
+)
+TRANSACTION = Transaction(
+    id=1,
+    gid="t-1",
+    pattern="workflow",
+    workflow="transfer",
+    version="1",
+    status="submitted",
+    owner="",
+    wake_at=None,
+    attempt_count=0,
+    last_error="",
+    input=b'["alice"]',
+    options=b"{}",
+    result=None,
+    reason="",
+    created_at=NOW_AT - 250,
+    updated_at=NOW_AT,
+    finished_at=None,
+    nudged_at=None,
+)
+
+
+def head(events: tuple[Event, ...] = (), /, **changes: object) -> dict[str, str]:
+    """The lines of the head by their names."""
+    console = Console(width=200, color_system=None)
+    with console.capture() as captured:
+        console.print(header_of(msgspec.structs.replace(TRANSACTION, **changes), events, now_at=NOW_AT))
+    return {line[:11].strip(): line[11:].strip() for line in captured.get().splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "now"),
+    [
+        ({}, "waits for something from outside"),
+        ({"owner": "node-1"}, "driven by node-1"),
+        ({"owner": "node-1", "wake_at": NOW_AT - 1}, "driven by node-1"),
+        ({"owner": "node-1", "wake_at": NOW_AT + 2}, "driven by node-1, next attempt in 2.000 s"),
+        ({"wake_at": NOW_AT - 1}, "due, and nobody has taken it yet"),
+    ],
+)
+def test_it_says_who_has_it_and_what_it_waits_for(changes: dict[str, object], now: str) -> None:
+    assert head(**changes)["now"] == now
+
+
+def test_it_says_until_when_it_waits() -> None:
+    assert head(wake_at=NOW_AT + 7_500)["now"].endswith(", 2 h 5 min from now")
+    assert head(wake_at=NOW_AT + 100_000)["now"].endswith(", 1 d 3 h from now")
+    assert head()["began"].endswith(", 4 min 10 s ago")
+
+
+def test_what_has_nothing_to_say_is_left_out() -> None:
+    assert list(head()) == ["transaction", "workflow", "input", "status", "began", "now"]
+    ended = head(status="succeed", result=b"7", finished_at=NOW_AT, wake_at=None)
+    assert list(ended) == ["transaction", "workflow", "input", "status", "result", "began"]
+    assert ended["began"].endswith(", took 4 min 10 s")
+    failed = head(status="failed", result=b"{}", reason="no [funds]", finished_at=NOW_AT)
+    assert (failed["reason"], "result" in failed) == ("no [funds]", False)
+
+
+def test_faults_in_a_row_are_counted() -> None:
+    assert head(last_error="refused connection", attempt_count=1)["last error"] == "refused connection"
+    assert head(last_error="refused", attempt_count=3)["last error"] == "3 times in a row: refused"
+
+
+def test_a_saga_under_way_says_which_branch_it_waits_for() -> None:
+    saga = {"pattern": "saga", "workflow": "dtm.saga", "input": msgspec.json.encode([ORDER])}
+    first = Event(seq=1, at=NOW_AT, address="0", fact=Succeeded(call=CallRecord(name="http://a/1")))
+    assert head(**saga)["waits for"] == "branch 01 http://a/1"
+    assert head((first,), **saga)["waits for"] == "branch 02 http://a/2"
+    assert "waits for" not in head((first,), **saga, status="aborting")
