@@ -21,9 +21,9 @@ from flowtx_engine.journal.errors import ConflictError, SchemaError
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write
 from flowtx_engine.journal.resolve import append_surely
-from flowtx_engine.kernel.events import AnyFact, Cancelled, Ended, Event, Fired, Parked, Stopped
+from flowtx_engine.kernel.events import AnyFact, Attempted, Cancelled, Ended, Event, Fired, Parked, Stopped
 from flowtx_engine.kernel.kernel import Kernel
-from flowtx_engine.kernel.tasks import Abandoned, Asked
+from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.runtime.clock import Clock
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.judge import fact_of
@@ -61,6 +61,9 @@ class Driver:
         self._last: Event | None = None
         self._first = first
         self._in_flight: dict[str, trio.CancelScope] = {}
+        # What the run waits for that is not on its way: timers, and calls that are due now or later. Kept as it
+        # changes, so that a turn costs what it changes and not what a thousand branches wait for.
+        self._unstarted: dict[str, Asked] = {}
         self._outcomes: list[tuple[str, Outcome]] = []
         self._external: list[_Put] = []
         self._wake = trio.Event()
@@ -159,8 +162,11 @@ class Driver:
     async def _load(self) -> None:
         self._kernel.close()
         self._kernel = self._new_kernel()
+        self._unstarted.clear()
         for row in await self._tools.journal.history(self.transaction.gid):
             self._feed(event_of(row))
+        for address in [*self._in_flight, *(address for address, _ in self._outcomes)]:
+            self._unstarted.pop(address, None)
 
     async def _catch_up(self) -> None:
         """Read what others appended: on a conflict, or because somebody said so."""
@@ -193,17 +199,14 @@ class Driver:
         if self._closing:
             return
         now_at = self._tools.clock.now_at()
-        waiting_outcomes = {address for address, _ in self._outcomes}
-        for asked in self._kernel.waiting:
-            if (
-                not isinstance(asked.command, Sleep)
-                and asked.address not in self._in_flight
-                and asked.address not in waiting_outcomes
-                and asked.retry_at <= now_at
-                and not self._must_wait_for_its_step(asked)
-            ):
+        due = [asked for asked in self._unstarted.values() if _due_at(asked) <= now_at]
+        if any(isinstance(asked.command, Sleep) for asked in due):
+            return  # a timer that is due goes first: it may be the deadline of what else is due
+        for asked in due:
+            if not self._must_wait_for_its_step(asked):
                 scope = trio.CancelScope()
                 self._in_flight[asked.address] = scope
+                del self._unstarted[asked.address]
                 nursery.start_soon(self._perform, asked, scope)
 
     def _must_wait_for_its_step(self, asked: Asked) -> bool:
@@ -238,7 +241,7 @@ class Driver:
                 fact = fact_of(asked, outcome, now_at=now_at, dice=self._tools.dice.random())
                 happened.append(_Happened(address=address, fact=fact))
         self._outcomes.clear()
-        for asked in self._kernel.waiting:
+        for asked in self._unstarted.values():
             command = asked.command
             if isinstance(command, Sleep) and command.until_at <= now_at:
                 happened.append(_Happened(address=asked.address, fact=Fired(until_at=command.until_at)))
@@ -307,8 +310,18 @@ class Driver:
 
     def _feed(self, event: Event) -> None:
         self._last = event
-        for order in self._kernel.feed(event):
-            if isinstance(order, Abandoned) and order.address in self._in_flight:
+        orders = self._kernel.feed(event)
+        self._unstarted.pop(event.address, None)
+        if isinstance(event.fact, Attempted):
+            asked = self._kernel.asked(event.address)
+            if asked is not None:
+                self._unstarted[event.address] = asked
+        for order in orders:
+            if isinstance(order, Asked):
+                self._unstarted[order.address] = order
+                continue
+            self._unstarted.pop(order.address, None)
+            if order.address in self._in_flight:
                 self._in_flight[order.address].cancel()
 
     # -- resting
@@ -319,11 +332,7 @@ class Driver:
 
     def _next_due_at(self) -> float | None:
         """When the next timer or attempt is due; None when only an event can bring the run on."""
-        due = [
-            asked.command.until_at if isinstance(asked.command, Sleep) else asked.retry_at
-            for asked in self._kernel.waiting
-            if asked.address not in self._in_flight and not self._must_wait_for_its_step(asked)
-        ]
+        due = (_due_at(asked) for asked in self._unstarted.values() if not self._must_wait_for_its_step(asked))
         return min(due, default=None)
 
     def _is_far(self, due_at: float | None) -> bool:
@@ -359,6 +368,10 @@ class Driver:
 
     def __repr__(self) -> str:
         return f"<Driver of {self.transaction!r}: {self._kernel!r}, {len(self._in_flight)} in flight>"
+
+
+def _due_at(asked: Asked) -> float:
+    return asked.command.until_at if isinstance(asked.command, Sleep) else asked.retry_at
 
 
 class _Put:

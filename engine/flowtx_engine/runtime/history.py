@@ -9,6 +9,9 @@ from flowtx_engine.journal.errors import SchemaError
 from flowtx_engine.journal.records import JournalRow
 from flowtx_engine.kernel.events import Event, decode_fact, encode_fact, kind_of
 
+REASONS_MAX = 5
+"""So many different reasons of branches that failed together are told; the error itself holds all."""
+
 _SPEAKS_FOR_ITSELF = ("flowtx_dsl.errors:", "flowtx:")
 
 
@@ -37,9 +40,16 @@ def event_of(row: JournalRow) -> Event:
 
 
 def reason_of(error: ErrorRecord | None) -> str:
-    """Why a transaction turned round, in one text: flowtx's own errors by their words, others with their type."""
+    """Why a transaction turned round, in one text: flowtx's own errors by their words, others with their type.
+
+    A group of errors is told by its members.
+    """
     if error is None:
         return ""
+    if error.members:
+        told = list(dict.fromkeys(reason_of(member) for member in error.members))
+        more = f"; and {len(told) - REASONS_MAX} more" if len(told) > REASONS_MAX else ""
+        return "; ".join(told[:REASONS_MAX]) + more
     text = error.text.split("\n  -> ")[0]
     if error.type.startswith(_SPEAKS_FOR_ITSELF):
         return text
