@@ -63,7 +63,7 @@ class End(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._run.is_closed:
+        if not self._run.is_closed and kind is not GeneratorExit:  # else the run was dropped
             self.close()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +72,7 @@ class End(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._run.is_closed:
+        if not self._run.is_closed and kind is not GeneratorExit:
             await self.aclose()
 
 

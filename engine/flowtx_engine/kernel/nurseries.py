@@ -65,7 +65,8 @@ class Branches(Nursery):
         self._start(coro, address)
 
     def _start_step(self, step: Step) -> None:
-        self._start(_ask(step), self._next_address())
+        address = self._next_address()
+        self._start(_ask(step), address)
 
     def _next_address(self) -> str:
         starter = self._run.speaking()
@@ -159,7 +160,7 @@ class NurseryBlock(AbstractAsyncContextManager[Nursery, bool]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Wait for the branches, and raise what is left of their errors."""
-        if self._run.is_closed:
+        if self._run.is_closed or kind is GeneratorExit:  # the run was dropped
             return False
         rest = self._scope.close(await self._nursery.block_ended(error))
         if rest is None:

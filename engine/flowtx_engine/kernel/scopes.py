@@ -89,7 +89,7 @@ class Scope(CancelScope):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if self._run.is_closed:
+        if self._run.is_closed or kind is GeneratorExit:  # the run was dropped
             return False
         rest = self.close(error)
         if rest is None:
