@@ -23,7 +23,7 @@ Actor = Callable[[Bank, str], None]
 
 @pytest.fixture
 def mysql_bank(tmp_path: Path) -> Iterator[Bank]:
-    """dtmcli speaks MySQL only."""
+    """The only database that dtmcli speaks."""
     with made_bank("mysql", tmp_path) as bank:
         yield bank
 
@@ -43,9 +43,12 @@ def cursor(bank: Bank) -> Generator[Any]:
 
 def theirs(bank: Bank, op: str) -> None:
     trans_type, branch_id = place(op)
+
+    def business(same: Any) -> None:
+        same.execute(f"insert into ledger (gid, note) values ('{bank.gid}', '{op} by them')")
+
     with cursor(bank) as same:
-        line = f"insert into ledger (gid, note) values ('{bank.gid}', '{op} by them')"
-        dtmcli_barrier.BranchBarrier(trans_type, bank.gid, branch_id, op).call(same, lambda it: it.execute(line))
+        dtmcli_barrier.BranchBarrier(trans_type, bank.gid, branch_id, op).call(same, business)
 
 
 def ours(bank: Bank, op: str) -> None:
