@@ -174,6 +174,9 @@ INSTEAD: Mapping[str, str] = MappingProxyType(
 )
 """What to write instead, where more is known than the rule's own remedy."""
 
+MAKERS = frozenset({"connect", "create_engine", "create_async_engine", "sessionmaker", "socket", "from_url", "client"})
+"""What gives an object that does I/O later, besides classes."""
+
 _PATH_METHODS = (
     "absolute chmod cwd exists expanduser group hardlink_to is_dir is_file is_mount is_socket is_symlink iterdir lstat "
     "mkdir open owner read_bytes read_text readlink rename replace resolve rglob glob rmdir samefile stat symlink_to "

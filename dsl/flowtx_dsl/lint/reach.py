@@ -179,8 +179,11 @@ class Reach:
     def is_inside(self, scope: Scope) -> bool:
         """True for a scope whose names live and die with a run."""
         node = scope.node
-        if isinstance(node, ast.Module | ast.ClassDef):
+        if isinstance(node, ast.Module):
             return False
+        if isinstance(node, ast.ClassDef):
+            around = self._scopes.function_around(node)
+            return around is not None and self.is_inside(self._scopes.opened_by(around))
         if isinstance(node, Function):
             return node in self.workflow_code or self.is_nested(node)
         return True

@@ -1,6 +1,7 @@
 """The linter as a function: it never fails, it is deterministic, and it points at what is there."""
 
 import ast
+import subprocess
 import sys
 import sysconfig
 import warnings
@@ -16,6 +17,7 @@ from flowtx_dsl.lint.rules import RULES
 from flowtx_dsl.lint.source import lines_of
 
 HERE = Path(__file__).parent
+DSL = HERE.parents[2] / "dsl"
 STDLIB = Path(sysconfig.get_path("stdlib"))
 SAMPLE_COUNT = 300
 PIECES = sorted({line for file in HERE.glob("*/*.py") for line in file.read_text().splitlines(keepends=True)})
@@ -97,11 +99,29 @@ def test_any_text_and_any_bytes_are_answered_with_findings(source: str | bytes) 
     assert all(it.code in RULES for it in lint(source))
 
 
-def test_findings_do_not_depend_on_the_process(bad_file: Path) -> None:
+def test_bytes_and_text_of_a_file_give_the_same_findings(bad_file: Path) -> None:
     once = lint(bad_file.read_bytes(), bad_file.name)
     assert once == lint(bad_file.read_text(), bad_file.name)
     assert len(once) == len(set(once))
     check_places(once, bad_file.read_text())
+
+
+def test_findings_do_not_depend_on_how_a_process_hashes() -> None:
+    program = f"""
+import sys; sys.path[:0] = [{str(DSL)!r}]
+from pathlib import Path
+from flowtx_dsl.lint.lint import lint
+for file in sorted(Path({str(HERE / "bad")!r}).glob("*.py")):
+    print(*lint(file.read_bytes(), file.name), sep="\\n")
+"""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    (same,) = printed
+    assert same.count(b"FTX") > 100
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from flowtx_dsl.lint.checks.names import breaks_a_rule
+from flowtx_dsl.lint.checks.names import broken_by
 from flowtx_dsl.lint.findings import Finding
 from flowtx_dsl.lint.rules import FOREIGN_AWAIT, FORGOTTEN_AWAIT, STEP_CALLED
 from flowtx_dsl.lint.scopes import Assigned, Function
@@ -81,7 +81,7 @@ def _holds_foreign(source: Source, name: ast.Name) -> bool:
 def _is_foreign_call(source: Source, call: ast.Call) -> bool:
     if source.reach.comes_from_tx(call) or source.reach.hands_tx_on(call) or source.reach.word(call):
         return False
-    if breaks_a_rule(source, call) is not None or _speaks_of_tx(call.func):
+    if broken_by(source, call) is not None or _speaks_of_tx(call.func):
         return False
     if source.reach.hands_tx_on(call.func):  # a partial, or a factory of helpers
         return False
@@ -140,13 +140,19 @@ def _needs_await(source: Source, call: ast.Call) -> bool:
 
 
 def _is_dropped(source: Source, call: ast.Call, function: Function) -> bool:
-    match source.scopes.parents.get(call):
-        case ast.Expr() | ast.BinOp() | ast.Compare() | ast.UnaryOp() | ast.BoolOp() | ast.JoinedStr():
+    value: ast.AST = call
+    parent = source.scopes.parents.get(call)
+    while isinstance(parent, ast.BoolOp | ast.NamedExpr) or (
+        isinstance(parent, ast.IfExp) and parent.test is not value
+    ):
+        value, parent = parent, source.scopes.parents.get(parent)
+    match parent:
+        case ast.Expr() | ast.BinOp() | ast.Compare() | ast.UnaryOp() | ast.JoinedStr():
             return True
         case ast.FormattedValue() | ast.Attribute() | ast.Subscript() | ast.Assert() | ast.For():
             return True
         case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
-            return test is call
+            return test is value
         case ast.Return():
             return isinstance(function, ast.AsyncFunctionDef)
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):

@@ -17,8 +17,7 @@ _ORDERLESS = {
 """What gives the same for every order."""
 
 _ORDERED = {
-    f"builtins.{name}"
-    for name in ("list", "tuple", "iter", "next", "enumerate", "zip", "map", "filter", "reversed", "str", "repr")
+    f"builtins.{name}" for name in ("list", "tuple", "iter", "next", "enumerate", "zip", "map", "filter", "reversed")
 } | {"builtins.dict.fromkeys", "collections.deque", "functools.reduce", "collections.OrderedDict"}
 """What gives, or does, something in the order of what it is handed."""
 

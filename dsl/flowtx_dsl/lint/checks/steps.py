@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 
 from flowtx_dsl.lint.rules import LAMBDA_STEP, STEP_OF_RESULT
-from flowtx_dsl.lint.scopes import Function, Imported
+from flowtx_dsl.lint.scopes import Defined, Function, Imported
 from flowtx_dsl.lint.source import Findings, Source, spell, spell_call
 from flowtx_dsl.lint.syntax import own_nodes, root_of, spelled_out
 
-_TARGETS = ("Callable", "HttpTarget", "GrpcTarget", "Target", "FunctionTarget", "partial", "Any", "object")
-"""The last word of annotations of what can be asked as a step."""
+_DATA = ast.Constant | ast.JoinedStr | ast.BinOp | ast.Compare | ast.List | ast.Dict | ast.Tuple | ast.Set
+"""Expressions that give data and no function."""
 
 
 def check_steps_asked(source: Source, function: Function) -> Findings:
@@ -36,7 +36,7 @@ def _is_called_too_early(source: Source, call: ast.Call, *, alone: bool) -> bool
     """True when a call surely gives a result, and no function or target."""
     target = source.reach.local_function(call.func)
     if target is not None:
-        return isinstance(target, ast.AsyncFunctionDef) or not _makes_functions(source, target)
+        return _surely_gives_data(source, target)
     root, _ = root_of(call.func)
     found = None if root is None else source.scopes.of(root).find(root.id)
     name = source.dotted(call.func) or ""
@@ -46,17 +46,27 @@ def _is_called_too_early(source: Source, call: ast.Call, *, alone: bool) -> bool
     return alone and bool(call.args) and isinstance(found[1][-1] if found[1] else None, Imported)
 
 
-def _makes_functions(source: Source, factory: Function) -> bool:
-    if factory.returns is not None:
-        spelled = spelled_out(factory.returns)
-        return any(
-            (isinstance(it, ast.Name) and it.id in _TARGETS) or (isinstance(it, ast.Attribute) and it.attr in _TARGETS)
-            for it in ast.walk(spelled or factory.returns)
+def _surely_gives_data(source: Source, function: Function) -> bool:
+    """True when what a function returns, or says that it returns, can be no function and no target."""
+    if isinstance(function, ast.AsyncFunctionDef):
+        return True
+    if function.returns is not None:
+        return _is_data_type(source, function, spelled_out(function.returns))
+    returned = [it.value for it in own_nodes(function) if isinstance(it, ast.Return) and it.value is not None]
+    return all(isinstance(it, _DATA) for it in returned)
+
+
+def _is_data_type(source: Source, function: Function, kind: ast.expr | None) -> bool:
+    if isinstance(kind, ast.Constant):
+        return kind.value is None
+    if isinstance(kind, ast.Subscript):
+        kind = kind.value
+    scope = source.scopes.of(function)
+    found = scope.find(kind.id) if isinstance(kind, ast.Name) else None
+    if found is not None and found[1] and isinstance(found[1][-1], Defined):
+        node = found[1][-1].node
+        return isinstance(node, ast.ClassDef) and not any(
+            isinstance(it, Function) and it.name == "__call__" for it in node.body
         )
-    returned = [it.value for it in own_nodes(factory) if isinstance(it, ast.Return) and it.value is not None]
-    return any(
-        isinstance(it, ast.Lambda)
-        or source.reach.local_function(it) is not None
-        or (isinstance(it, ast.Call) and (source.dotted(it.func) or "").startswith(("flowtx.", "functools.")))
-        for it in returned
-    )
+    name = None if kind is None else source.scopes.dotted(kind, scope)
+    return name is not None and name.startswith("builtins.") and name not in ("builtins.object", "builtins.type")

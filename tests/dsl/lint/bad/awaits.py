@@ -49,6 +49,8 @@ async def forgotten(tx: flowtx.Tx, cents: int) -> int:
     if tx.step(charge, cents):  # expect: FTX012
         print(paid)
     total = tx.step(charge, cents) + 1  # expect: FTX012
+    if cents and tx.step(charge, cents):  # expect: FTX012
+        print(cents)
     helper(tx, cents)  # expect: FTX012
     print(f"{tx.step(charge, cents)}", total)  # expect: FTX012
     return tx.step(charge, cents)  # expect: FTX012

@@ -12,7 +12,7 @@ read_clock = time.time
 
 
 @flowtx.workflow
-async def invoice(tx: flowtx.Tx, amount: int) -> str:
+async def invoice(tx: flowtx.Tx, amount: int, begun: float = time.time()) -> str:  # expect: FTX001
     started = time.time()  # expect: FTX001
     day = datetime.now()  # expect: FTX001
     zoned = dt.datetime.now(dt.UTC)  # expect: FTX001

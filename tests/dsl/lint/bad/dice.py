@@ -10,6 +10,9 @@ from uuid import uuid4 as fresh
 import flowtx as f
 
 
+SHARED = random.Random(42)
+
+
 @f.workflow(name="lottery")
 async def lottery(tx: f.Tx, people: list[str]) -> str:
     number = random.randint(1, 6)  # expect: FTX002
@@ -19,5 +22,6 @@ async def lottery(tx: f.Tx, people: list[str]) -> str:
     salt = os.urandom(8)  # expect: FTX002
     token = secrets.token_hex(8)  # expect: FTX002
     dice = random.Random()  # expect: FTX002
+    drawn = SHARED.random()  # expect: FTX002
     ordered = sorted(people, key=lambda _: random.random())  # expect: FTX002
-    return f"{number}{winner}{key}{node}{salt!r}{token}{dice}{ordered}"
+    return f"{number}{winner}{key}{node}{salt!r}{token}{dice}{drawn}{ordered}"

@@ -37,6 +37,17 @@ async def report(tx: Tx, name: str, folder: str) -> str:
     return f"{answer}{quick}{connection}{books}{scratch}{page}{asked}{typed}"
 
 
+CLIENT = httpx.AsyncClient()
+BOOKS = sqlite3.connect("bank.db")
+
+
+@workflow
+async def through_the_module(tx: Tx, url: str) -> str:
+    answer = await CLIENT.get(url)  # expect: FTX004
+    row = BOOKS.execute("SELECT 1").fetchone()  # expect: FTX004
+    return f"{answer}{row}"
+
+
 @workflow
 async def client(tx: Tx, url: str) -> int:
     async with httpx.AsyncClient() as http:  # expect: FTX004

@@ -21,4 +21,6 @@ async def busy(tx: Tx, count: int) -> int:
     with ThreadPoolExecutor() as pool:  # expect: FTX005
         pool.submit(print)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # expect: FTX005
+    with LOCK:  # expect: FTX005
+        LOCK.release()  # expect: FTX005
     return count + (process.pid or 0)

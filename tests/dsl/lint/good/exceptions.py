@@ -11,8 +11,12 @@ import trio
 from flowtx import Abort, Tx, workflow
 
 
+HOST = socket.gethostname()
+CLIENT = httpx.Client()
+
+
 def ask(url: str) -> str:
-    return requests.get(url).text
+    return CLIENT.get(url).text
 
 
 def now() -> float:
@@ -28,7 +32,7 @@ async def raising(tx: Tx, url: str) -> str:
     except subprocess.CalledProcessError:
         raise trio.TooSlowError() from None
     finally:
-        print(socket.AF_INET, await_nothing())
+        print(socket.AF_INET, HOST.upper(), await_nothing())
 
 
 def await_nothing() -> str:

@@ -35,6 +35,22 @@ def chosen(name: str) -> Callable[[str], None]:
     return MAIL.send if name else Mail.send_static
 
 
+TARGETS = {"hotel": flowtx.http("http://hotel/book")}
+
+
+def looked_up(name):
+    return TARGETS[name]
+
+
+class Sender:
+    def __call__(self, text: str) -> None:
+        print(text)
+
+
+def sender() -> Sender:
+    return Sender()
+
+
 def made(prefix: str):
     def send(text: str) -> None:
         print(prefix + text)
@@ -54,6 +70,8 @@ async def pay(tx: Tx, payment: Payment, bank: str) -> str:
     await tx.step(chosen("mail"), "hello")
     await tx.step(made("> "), "hello")
     await tx.step(MAIL.send, "hello")
+    await tx.step(looked_up("hotel"), "hello")
+    await tx.step(sender(), "hello")
     await tx.step(Mail.send_static, "hello")
     await tx.step(partial(plus, "hello"), "you")
 
