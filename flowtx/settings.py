@@ -1,4 +1,4 @@
-"""The settings of a server: one value, read from the environment or made by the command line.
+"""The settings of a server: one value, made by the command line from its options and the environment.
 
 The law of this file: every setting has a name, a unit, a default and a line that says what it is for; what cannot work
 is refused here, by name, before anything starts.
@@ -7,7 +7,6 @@ is refused here, by name, before anything starts.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,32 +87,3 @@ def variable_of(name: str) -> str:
 def doc_of(name: str) -> str:
     """What a setting is for, in one sentence; raises ``KeyError`` for a name that is none."""
     return str({each.name: each for each in dataclasses.fields(Settings)}[name].metadata["doc"])
-
-
-def settings_from(environ: Mapping[str, str], **given: object) -> Settings:
-    """The settings of an environment; ``given`` ones that are not None go before it. Raises ``SettingsError``.
-
-    An empty variable counts as unset. Other variables that begin alike are left alone: a container platform makes
-    some for every service that is called flowtx.
-    """
-    known = {variable_of(name): name for name in names()}
-    found: dict[str, object] = {
-        name: _convert(variable, environ[variable], name) for variable, name in known.items() if environ.get(variable)
-    }
-    found |= {name: value for name, value in given.items() if value is not None}
-    return Settings(**found)  # type: ignore[arg-type]  # each value was converted to its field's type
-
-
-def _convert(variable: str, text: str, name: str) -> object:
-    default: object = {each.name: each.default for each in dataclasses.fields(Settings)}[name]
-    try:
-        match default:
-            case int():
-                return int(text)
-            case float():
-                return float(text)
-            case _:
-                return text
-    except ValueError:
-        wanted = "a whole number" if isinstance(default, int) else "a number"
-        raise SettingsError(f"{variable} is {text!r}, expected {wanted}") from None

@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -57,7 +57,31 @@ def arguments_of(workflow: AnyWorkflow, text: str | None) -> tuple[object, ...]:
     ]
     if unknown:
         raise Misused(f"--input does not fit {signature_text(workflow)}: it has the unknown {', '.join(unknown)}")
+    for argument in arguments:
+        _write_out_defaults(argument)
     return arguments
+
+
+def _write_out_defaults(value: object) -> None:
+    """Give every dataclass the attributes that were left out.
+
+    msgspec leaves them to the class, and then does not write them: the same input would have two forms in the journal,
+    and a default that is changed later would change what a replay sees.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            part: object = getattr(value, field.name)
+            object.__setattr__(value, field.name, part)  # also into a frozen one
+            _write_out_defaults(part)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _write_out_defaults(getattr(value, name))
+    elif isinstance(value, dict):
+        for part in cast("dict[object, object]", value).values():
+            _write_out_defaults(part)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for part in cast("Iterable[object]", value):
+            _write_out_defaults(part)
 
 
 def _unknown(given: object, value: object, path: str) -> Iterator[str]:

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Lazy] = MappingProxyType(
         "run": Lazy("flowtx.cli.run:run", "Run one transaction of a Python workflow to its end."),
         "list": Lazy("flowtx.cli.list:list_", "List transactions, newest first."),
         "show": Lazy("flowtx.cli.show:show", "Show the transaction GID and its journal."),
+        "lint": Lazy("flowtx.cli.lint:lint", "Find in Python files what breaks the replay of their workflows."),
         "db": Lazy("flowtx.cli.db:db", "Look after the database: its schema and what it holds."),
     }
 )

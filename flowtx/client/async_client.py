@@ -7,6 +7,7 @@ itself has had no release since 2024, and httpx2 is the fork that its users move
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -90,10 +91,13 @@ class AsyncDtmClient:
             async with self._http.stream(
                 request.method, request.url, content=content, headers=headers, timeout=request.timeout_s
             ) as response:
-                async for part in response.aiter_bytes():
-                    received += part
-                    if len(received) > ANSWER_MAX:
-                        raise too_long(request)
+                if int(response.headers.get("Content-Length", "0")) > ANSWER_MAX:
+                    raise too_long(request)  # before reading: httpx2 leaves its generators to the collector otherwise
+                async with aclosing(response.aiter_bytes()) as parts:
+                    async for part in parts:
+                        received += part
+                        if len(received) > ANSWER_MAX:
+                            raise too_long(request)
         except httpx2.RequestError as error:
             raise unreachable(request, error) from error
         return ClientAnswer(status=response.status_code, body=bytes(received))

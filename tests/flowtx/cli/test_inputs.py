@@ -139,3 +139,9 @@ def test_a_signature_is_shown_without_modules() -> None:
 def test_an_unreadable_file_is_named() -> None:
     with pytest.raises(Misused, match=r"--input @nowhere\.json: the file cannot be read"):
         read_text("@nowhere.json")
+
+
+def test_an_input_with_defaults_left_out_is_the_same_input_as_in_python() -> None:
+    signature = pay.signature
+    typed = arguments_of(pay, '{"payer": {"name": "ann"}, "payees": [{"name": "bob"}]}')
+    assert signature.encode_args(typed) == signature.encode_args((Payment(Account("ann"), [Account("bob")]),))

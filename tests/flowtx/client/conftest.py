@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class Bank:
         return Barrier.from_query({"gid": self.gid, "branch_id": branch_id, "op": op, "trans_type": trans_type})
 
     @contextmanager
-    def open(self, way: Way) -> Iterator[AnyConnection]:
+    def open(self, way: Way) -> Generator[AnyConnection]:
         """A fresh connection."""
         match way:
             case "connection":
@@ -114,7 +114,7 @@ ID = {
 
 
 @contextmanager
-def made_bank(dialect: DialectName, tmp_path: Path) -> Iterator[Bank]:
+def made_bank(dialect: DialectName, tmp_path: Path) -> Generator[Bank]:
     engine = create_engine(database_url(dialect, tmp_path), poolclass=NullPool)
     try:
         with engine.connect() as connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,7 +29,7 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
         case "autocommit":
             return sqlite3.connect(path, isolation_level=None)
         case "3.12 autocommit" | "3.12 transactions":
-            if sys.version_info < (3, 12):
+            if "autocommit" not in vars(sqlite3.Connection):
                 pytest.skip("sqlite3.connect(autocommit=...) is new in Python 3.12: run the tests with it")
             new_connect: Callable[..., sqlite3.Connection] = sqlite3.connect
             return new_connect(path, autocommit=mode == "3.12 autocommit")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -147,7 +147,7 @@ def test_a_server_that_is_not_there_is_unreachable(make: Callable[..., Client]) 
 
 
 @contextmanager
-def raw_server(answer: bytes, *, then_silent: bool) -> Iterator[str]:
+def raw_server(answer: bytes, *, then_silent: bool) -> Generator[str]:
     """Takes one connection, sends these bytes, and then is silent or hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = threading.Event()

@@ -96,6 +96,7 @@ def test_a_transaction_is_found_though_its_reason_speaks_of_failure() -> None:
         rollback_reason="no money FAILURE",
         branches=(FoundBranch(branch_id="01", op="action", status="failed", url="http://a/out"),),
     )
+    assert found is not None
     assert found.is_final
 
 
@@ -144,7 +145,10 @@ def test_whatever_is_not_success_is_an_error(
     assert len(transcript.requests) == 1  # nothing is repeated behind the caller's back
 
 
-@pytest.mark.parametrize("write", [*WRITES, lambda dtm: dtm.query("g-1")])
+READS: list[Callable[[DtmClient], object]] = [lambda dtm: dtm.query("g-1")]
+
+
+@pytest.mark.parametrize("write", WRITES + READS)
 def test_a_lost_answer_reaches_the_caller(write: Callable[[DtmClient], object]) -> None:
     lost = ServerUnreachable("cut off")
     dtm, transcript = client(lost)
