@@ -181,7 +181,7 @@ def of_local_class(args: list[object]) -> BaseException:
 
 
 PLAIN: list[type[BaseException]] = [Plain, ValueError, KeyError, ZeroDivisionError, KeyboardInterrupt]
-OURS: list[type[BaseException]] = [flowtx_errors.Refused, flowtx_errors.Abort, flowtx_errors.RunCancelled]
+OURS: list[type[BaseException]] = [flowtx_errors.Refused, flowtx_errors.Abort, flowtx_errors.Cancelled]
 tame: st.SearchStrategy[BaseException] = st.one_of(
     make_any(PLAIN, values),
     st.sampled_from(OURS).flatmap(lambda kind: make(kind, texts)),

@@ -71,7 +71,7 @@ def fan_out(books: Books) -> flowtx.Workflow[str]:
 
 
 def race(books: Books) -> flowtx.Workflow[str]:
-    """The first of three wins, and what the others may have done is taken back by hand."""
+    """The first of three wins, and the others are given up."""
 
     @flowtx.workflow
     async def race(tx: flowtx.Tx) -> str:
@@ -194,8 +194,7 @@ def test_the_deadline_comes_when_it_must_whatever_crashes() -> None:
     def in_time(world: BooksWorld) -> None:
         nothing_is_left(world)
         [fired] = [event for event in world.history("g") if event.address == "0"]
-        assert 4.0 <= fired.at - world.history("g")[0].at < 4.0 + 120.0, (
-            "a stalled node may be late, never the deadline"
-        )
+        late_s = fired.at - world.history("g")[0].at - 4.0
+        assert 0 <= late_s < 120.0, "a stalled node may be late, the deadline is never put off"
 
     prove(deadline, in_time)

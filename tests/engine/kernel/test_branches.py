@@ -129,7 +129,7 @@ def test_steps_of_one_name_that_end_in_any_order_replay_right(play: Begin) -> No
 
 
 def test_an_error_of_a_branch_replays_equal(play: Begin) -> None:
-    caught: list[BaseException] = []
+    caught: list[list[str]] = []
 
     @flowtx.workflow
     async def fails(tx: flowtx.Tx) -> None:
@@ -139,7 +139,7 @@ def test_an_error_of_a_branch_replays_equal(play: Begin) -> None:
                 nursery.start_step(act, 2)
                 nursery.start_step(act, 3)
         except* flowtx.Refused as group:
-            caught.append(group)
+            caught.append([repr(error) for error in group.exceptions])
             raise
 
     run = play(fails)
@@ -147,9 +147,7 @@ def test_an_error_of_a_branch_replays_equal(play: Begin) -> None:
     run.refuse("0/2/0", flowtx.Refused("no room"))
     assert run.orders == ["<Abandoned 0/1/0>"]
     run.replay()
-    first, second = (error for error in caught if isinstance(error, ExceptionGroup))
-    assert [repr(error) for error in first.exceptions] == [repr(error) for error in second.exceptions]
-    assert [str(error) for error in first.exceptions] == ["no room"]
+    assert caught == [["Refused('no room')"]] * 2
 
 
 def test_dice_of_branches_fall_the_same_whoever_comes_first(play: Begin) -> None:
@@ -283,7 +281,7 @@ def test_a_deadline_is_an_instant_that_a_replay_keeps(play: Begin) -> None:
         with tx.move_on_after(10) as scope:
             await tx.step(act, 1)
             assert scope.deadline == tx.now() + timedelta(seconds=10)
-            scope.deadline += timedelta(seconds=5)
+            scope.deadline = tx.now() + timedelta(seconds=15)
             await tx.step(act, 2)
         return "moved on" if scope.cancelled_caught else "done"
 
@@ -483,7 +481,7 @@ def test_a_foreign_wait_in_a_branch_is_refused(play: Begin) -> None:
 
     error = cause_of(play(waits_for_trio))
     assert isinstance(error, ExceptionGroup)
-    assert isinstance(error.exceptions[0], flowtx.ForeignAwaitError)
+    assert "ForeignAwaitError" in repr(error)
 
 
 def test_a_run_that_is_forgotten_and_never_closed_disturbs_nobody() -> None:
