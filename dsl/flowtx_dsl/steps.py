@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVarTuple
 from flowtx_dsl.commands import Step
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.targets import HttpTarget, step_target_of, target_of
+from flowtx_dsl.targets import Call, HttpTarget, step_target_of, target_of
 
 Ts = TypeVarTuple("Ts")
 
@@ -42,8 +42,8 @@ def step_of(
 ) -> Step:
     """The command; raises ``PayloadError`` or ``WorkflowError`` for what cannot be asked."""
     call = step_target_of(fn).call(args)
-    if timeout_s is not None and not timeout_s > 0:
-        raise WorkflowError(f"step {call.name}: timeout_s={timeout_s!r}, expected seconds above zero, or None")
+    if timeout_s is not None:
+        check_timeout(call, timeout_s)
     return Step(
         call=call,
         where=where,
@@ -52,6 +52,12 @@ def step_of(
         compensation=None if compensate is None else target_of(compensate).call(args),
         compensates_refused=compensate_refused,
     )
+
+
+def check_timeout(call: Call, timeout_s: float) -> None:
+    """Raise ``WorkflowError`` for a limit that no attempt could keep."""
+    if not timeout_s > 0:
+        raise WorkflowError(f"step {call.name}: timeout_s={timeout_s!r}, expected seconds above zero, or None")
 
 
 def where_of(word: FrameType) -> str:

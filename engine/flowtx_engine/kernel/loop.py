@@ -273,10 +273,10 @@ class Loop(ABC):
     def _task_ended(self, task: Task, value: object, error: BaseException | None) -> None:
         if task.nurseries:
             error = self._abandon_nurseries(task, error)
+        task.status.tasks.pop(task, None)  # also so that an ended run is no circle, which would cost a collection
         if task is self._root:
             self._root_ended(value, error)
             return
-        task.enter(None)
         del self._others[task]
         assert task.on_end is not None, task
         task.on_end(task, error)

@@ -108,8 +108,8 @@ class Scope(CancelScope):
             return _misnested(f"{self._run.name}: {task!r} left a cancel scope that it is not in", error)
         if task.status is not status:
             error = _misnested(f"{self._run.name}: {task!r} left a cancel scope before one inside it", error)
-        parent = status.parent
-        task.enter(parent)
+        if status.parent is not None:
+            task.enter(status.parent)
         if error is not None and status.is_cancelled and not status.sees_parent_cancelled:
             has_caught, error = split_cancelled(error)
             self.cancelled_caught = self.cancelled_caught or has_caught

@@ -191,12 +191,11 @@ class Task:
         self.nurseries: list[OpenNursery] | None = None
         self._dice: random.Random | None = None
 
-    def enter(self, status: Status | None) -> None:
-        """From now on this task is directly inside another status, or has ended (None)."""
+    def enter(self, status: Status) -> None:
+        """From now on this task is directly inside another status."""
         self.status.tasks.pop(self, None)
-        if status is not None:
-            self.status = status
-            status.tasks[self] = None
+        self.status = status
+        status.tasks[self] = None
 
     def next_address(self) -> str:
         """The address of the next thing this task asks for."""
