@@ -108,7 +108,11 @@ def test_no_variable_is_forgotten(docs: Mapping[str, str]) -> None:
     assert not [variable for variable in variables if f"`{variable}`" not in settings]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+RUN_HERE = {"README.md", "docs/quickstart.md", "docs/how-to/deadlines.md", "docs/how-to/parallel-branches.md"}
+"""Pages whose Python is run below, all blocks of a page after one another."""
+
+
+@pytest.mark.parametrize("page", sorted(RUN_HERE))
 def test_python_examples_run(
     docs: Mapping[str, str], page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,9 +125,8 @@ def test_python_examples_run(
 
 
 def test_all_python_in_the_docs_is_run_somewhere(docs: Mapping[str, str]) -> None:
-    run_here = {"README.md", "docs/quickstart.md"}
     run_elsewhere = {"docs/how-to/barrier.md"}  # tests/flowtx/client/test_barrier_howto.py
-    assert {page for page, text in docs.items() if any(blocks(text, "python"))} == run_here | run_elsewhere
+    assert {page for page, text in docs.items() if any(blocks(text, "python"))} == RUN_HERE | run_elsewhere
 
 
 def test_every_flowtx_call_in_the_docs_could_be_typed(docs: Mapping[str, str]) -> None:

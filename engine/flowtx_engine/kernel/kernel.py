@@ -194,6 +194,8 @@ class Kernel(Loop):
     def _cancel(self, reason: str) -> None:
         """Cancel the scope around everything; compensations already under way go on."""
         if self.phase == "running" and self._status is not None and not self._status.is_called:
+            if self._root is not None and self._root.status is self._status:
+                self._status.tasks[self._root] = None  # not entered at the start, because most runs are never cancelled
             self._status.is_called = True
             self._status.reason = reason
             self._status.recalculate(self)

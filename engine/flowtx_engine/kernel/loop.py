@@ -49,8 +49,8 @@ class Loop(ABC):
         self._others: dict[Task, None] = {}  # every living task but the first
         self._asked: dict[str, Asked] = {}
         self._timers: dict[str, Callable[[], None]] = {}
-        self._given_up: set[str] = set()
-        self._withdrawn: set[str] = set()
+        self._given_up: dict[str, None] = {}  # as sets; an empty dict is made in a third of the time
+        self._withdrawn: dict[str, None] = {}
         self._registered: dict[str, Registered] = {}
         self._orders: list[Order] = []
 
@@ -163,6 +163,7 @@ class Loop(ABC):
 
     def spawn(self, task: Task) -> None:
         """A fresh task, at the end of the queue."""
+        task.status.tasks[task] = None
         self._others[task] = None
         self._ready.append(task)
 
@@ -192,18 +193,17 @@ class Loop(ABC):
     def _run_ready(self) -> None:
         """Run tasks first in, first out, until all of them wait or have ended."""
         ready = self._ready
-        turns = 0
-        while ready:
+        for _ in range(TURNS_MAX):
+            if not ready:
+                return
             task = ready.popleft()
             self._current = task
-            turns += 1
             try:
-                if turns > TURNS_MAX:
-                    self._end_endless(task)
-                else:
-                    self._step_task(task)
+                self._step_task(task)
             finally:
                 self._current = None
+        while ready:
+            self._end_endless(ready.popleft())
 
     def _step_task(self, task: Task) -> None:
         """Run one task to its next await."""
@@ -273,10 +273,10 @@ class Loop(ABC):
     def _task_ended(self, task: Task, value: object, error: BaseException | None) -> None:
         if task.nurseries:
             error = self._abandon_nurseries(task, error)
-        task.status.tasks.pop(task, None)  # also so that an ended run is no circle, which would cost a collection
         if task is self._root:
             self._root_ended(value, error)
             return
+        task.status.tasks.pop(task, None)
         del self._others[task]
         assert task.on_end is not None, task
         task.on_end(task, error)
@@ -303,8 +303,8 @@ class Loop(ABC):
         address = asked.address
         del self._asked[address]
         if asked.seq == self._seq:
-            self._withdrawn.add(address)
+            self._withdrawn[address] = None
             self._registered.pop(address, None)
         else:
-            self._given_up.add(address)
+            self._given_up[address] = None
             self._orders.append(Abandoned(address))

@@ -155,6 +155,8 @@ OnEnd = Callable[["Task", BaseException | None], None]
 class Task:
     """One coroutine of a run, at its address; ``prefix`` stands before the numbers of what it asks for.
 
+    It counts as inside its status once it is spawned.
+
     ``on_end`` is told when the coroutine has ended, and with which error. While the task waits, ``asked`` or ``abort``
     says for what.
     """
@@ -186,7 +188,6 @@ class Task:
         self.value: object = None
         self.error: BaseException | None = None
         self.status = status
-        status.tasks[self] = None
         self.on_end = on_end
         self.nurseries: list[OpenNursery] | None = None
         self._dice: random.Random | None = None
