@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from flowtx_dsl.lint.scopes import Assigned, Defined, Entered, Function, Scope, Scopes
+from flowtx_dsl.lint.scopes import Assigned, Defined, Entered, Function, Parameter, Scope, Scopes
 from flowtx_dsl.lint.syntax import own_nodes, parameters_of, root_of, spelled_out
 from flowtx_dsl.lint.words import (
     AT_ONCE,
@@ -155,17 +155,32 @@ class Reach:
                 return None
 
     def _method(self, node: ast.Attribute, holder: ast.Name, name: str, attr: str) -> Function | None:
-        home: ast.AST | None = None
+        home: ast.ClassDef | None
         if name in ("self", "cls"):
             home = next((it for it in self._scopes.above(node) if isinstance(it, ast.ClassDef)), None)
         else:
-            found = self._scopes.of(holder).find(name)
-            if found and isinstance(found[1][-1] if found[1] else None, Defined):
-                home = next(it.node for it in reversed(found[1]) if isinstance(it, Defined))
-        if not isinstance(home, ast.ClassDef):
+            home = self._local_class(holder)
+        if home is None:
             return None
         methods = [it for it in home.body if isinstance(it, Function) and it.name == attr]
         return methods[-1] if methods else None
+
+    def _local_class(self, holder: ast.Name) -> ast.ClassDef | None:
+        """The class of this file that a name is, or of which it surely is an instance."""
+        scope, name, follow = self._scopes.of(holder), holder.id, FOLLOWED_MAX
+        while follow:
+            follow -= 1
+            match scope.find(name):
+                case (_, [Defined(node=ast.ClassDef() as found)]):
+                    return found
+                case (
+                    scope,
+                    [Assigned(value=ast.Call(func=ast.Name(id=name))) | Parameter(annotation=ast.Name(id=name))],
+                ):
+                    continue
+                case _:
+                    return None
+        return None
 
     def is_nested(self, function: Function) -> bool:
         """True for a function that is defined inside workflow code, whose tx it sees."""

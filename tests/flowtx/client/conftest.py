@@ -42,6 +42,11 @@ class Bank:
     dialect: DialectName
     gid: str
 
+    @property
+    def ledger(self) -> str:
+        """The ledger's name: its own, because two runs of the tests may share a database server."""
+        return f"ledger_{self.gid}"
+
     def barrier(self, op: str, *, branch_id: str = "01", trans_type: str = "saga") -> Barrier:
         """The barrier of one request, as a handler makes it."""
         return Barrier.from_query({"gid": self.gid, "branch_id": branch_id, "op": op, "trans_type": trans_type})
@@ -63,19 +68,17 @@ class Bank:
     def note(self, connection: AnyConnection, what: str) -> str:
         """Write a line into the ledger, as business does."""
         if isinstance(connection, Connection | Session):
-            connection.execute(text("insert into ledger (gid, note) values (:gid, :note)"), _line(self.gid, what))
+            connection.execute(text(f"insert into {self.ledger} (note) values (:note)"), {"note": what})
         else:
             cursor = connection.cursor()
             execute = getattr(cursor, "execute")  # noqa: B009 - a driver's cursor has no common type
-            execute(f"insert into ledger (gid, note) values ('{self.gid}', '{what}')")
+            execute(f"insert into {self.ledger} (note) values ('{what}')")
         return what
 
     def notes(self) -> list[str]:
         """What is committed in the ledger, in order."""
         with self.engine.connect() as connection:
-            found = connection.execute(
-                text("select note from ledger where gid = :gid order by id"), {"gid": self.gid}
-            ).scalars()
+            found = connection.execute(text(f"select note from {self.ledger} order by id")).scalars()
             return [str(note) for note in found]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
@@ -89,10 +92,6 @@ class Bank:
                 {"gid": self.gid},
             )
             return [(str(row[0]), str(row[1]), str(row[2]), str(row[3])) for row in found]
-
-
-def _line(gid: str, what: str) -> dict[str, str]:
-    return {"gid": gid, "note": what}
 
 
 def database_url(dialect: DialectName, tmp_path: Path) -> str:
@@ -116,16 +115,15 @@ ID = {
 @contextmanager
 def made_bank(dialect: DialectName, tmp_path: Path) -> Generator[Bank]:
     engine = create_engine(database_url(dialect, tmp_path), poolclass=NullPool)
+    bank = Bank(engine=engine, dialect=dialect, gid=uuid.uuid4().hex)
     try:
         with engine.connect() as connection:
             create_table(connection)
-            connection.execute(
-                text(f"create table if not exists ledger (id {ID[dialect]}, gid varchar(128), note varchar(128))")
-            )
+            connection.execute(text(f"create table {bank.ledger} (id {ID[dialect]}, note varchar(128))"))
             connection.commit()
-        yield Bank(engine=engine, dialect=dialect, gid=uuid.uuid4().hex)
+        yield bank
         with engine.connect() as connection:
-            connection.execute(text("drop table ledger"))
+            connection.execute(text(f"drop table {bank.ledger}"))
             connection.commit()
     finally:
         engine.dispose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import random
 import threading
 from collections.abc import Callable
 
@@ -141,6 +143,48 @@ def test_two_calls_at_once_run_business_once(bank: Bank, way: Way) -> None:
     assert bank.notes() == ["slow"]
 
 
+BRANCHES = ("01", "02", "03", "04")
+
+
+def hurry(bank: Bank, way: Way, seed: int, errors: list[BaseException]) -> None:
+    """Calls every op of every branch twice, in an order of its own; as a transaction manager, again after errors."""
+    order = random.Random(seed)
+    calls = [(branch_id, op) for branch_id in BRANCHES for op in ("action", "compensate")] * 2
+    order.shuffle(calls)
+    try:
+        with bank.open(way) as connection:
+            for branch_id, op in calls:
+                for attempts_left in reversed(range(10)):
+                    try:
+                        bank.barrier(op, branch_id=branch_id).call(
+                            connection, functools.partial(bank.note, what=f"{op} {branch_id}")
+                        )
+                        break
+                    except Exception:  # two that wait for each other: the database lets one of them go
+                        if not attempts_left:
+                            raise
+    except BaseException as error:
+        errors.append(error)
+
+
+def test_many_at_once_leave_the_books_right(bank: Bank, way: Way) -> None:
+    errors: list[BaseException] = []
+    threads = [threading.Thread(target=hurry, args=(bank, way, seed, errors)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not errors
+    notes = bank.notes()
+    assert len(notes) == len(set(notes))
+    for branch_id in BRANCHES:
+        assert [note for note in notes if note.endswith(branch_id)] in (
+            [],
+            [f"action {branch_id}", f"compensate {branch_id}"],
+        )
+    assert len(bank.rows()) == 2 * len(BRANCHES)
+
+
 def test_a_connection_with_work_on_it_is_refused_and_keeps_its_work(bank: Bank, way: Way) -> None:
     with bank.open(way) as connection:
         bank.note(connection, "mine")
@@ -173,8 +217,10 @@ def test_business_that_is_async_is_refused(bank: Bank, way: Way) -> None:
 
 def test_a_connection_that_commits_each_statement_is_refused(bank: Bank) -> None:
     engine = create_engine(bank.engine.url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection, pytest.raises(BarrierError, match="autocommit"):
-        bank.barrier("action").call(connection, lambda same: bank.note(same, "action"))
+    with engine.connect() as connection:
+        with pytest.raises(BarrierError, match="autocommit"):
+            bank.barrier("action").call(connection, lambda same: bank.note(same, "action"))
+        assert not connection.in_transaction()
     with (
         bank.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
         pytest.raises(BarrierError, match="autocommit"),
@@ -183,6 +229,20 @@ def test_a_connection_that_commits_each_statement_is_refused(bank: Bank) -> None
     engine.dispose()
     assert bank.notes() == []
     assert bank.rows() == []
+
+
+def test_autocommit_is_seen_though_the_driver_cannot_say(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot_say(_: object) -> bool:
+        raise NotImplementedError
+
+    monkeypatch.setattr(bank.engine.dialect, "detect_autocommit_setting", cannot_say)
+    with (
+        bank.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        pytest.raises(BarrierError, match="autocommit"),
+    ):
+        bank.barrier("action").call(connection, lambda same: bank.note(same, "action"))
+    with bank.engine.connect() as connection:
+        assert bank.barrier("action").call(connection, lambda _: 1) == Ran(1)
 
 
 def test_a_lost_connection_does_not_hide_the_error_of_business(bank: Bank) -> None:

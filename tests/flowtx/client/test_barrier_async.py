@@ -38,9 +38,7 @@ async def opened(bank: Bank, way: AsyncWay) -> AsyncGenerator[AnyAsync]:
 
 
 async def note(bank: Bank, what: str, connection: AnyAsync) -> str:
-    await connection.execute(
-        text("insert into ledger (gid, note) values (:gid, :note)"), {"gid": bank.gid, "note": what}
-    )
+    await connection.execute(text(f"insert into {bank.ledger} (note) values (:note)"), {"note": what})
     return what
 
 

@@ -45,7 +45,7 @@ def theirs(bank: Bank, op: str) -> None:
     trans_type, branch_id = place(op)
 
     def business(same: Any) -> None:
-        same.execute(f"insert into ledger (gid, note) values ('{bank.gid}', '{op} by them')")
+        same.execute(f"insert into {bank.ledger} (note) values ('{op} by them')")
 
     with cursor(bank) as same:
         dtmcli_barrier.BranchBarrier(trans_type, bank.gid, branch_id, op).call(same, business)

@@ -39,6 +39,18 @@ async def branch(nursery, cents):
     time.sleep(1)  # expect: FTX006
 
 
+class Archive:
+    def keep(self, cents: int) -> None:
+        with open("archive", "a") as file:  # expect: FTX004
+            file.write(f"{cents}")
+
+    async def send(self, cents: int) -> None:
+        print(cents)
+
+
+ARCHIVE = Archive()
+
+
 class Shop:
     @staticmethod
     async def sell(tx: flowtx.Tx, cents: int) -> None:
@@ -52,6 +64,9 @@ class Shop:
 @flowtx.workflow
 async def market(tx: flowtx.Tx, cents: int) -> None:
     again = tx
+    ARCHIVE.keep(cents)
+    await ARCHIVE.send(cents)  # expect: FTX011
+    ARCHIVE.late = tx  # expect: FTX031
     await helper(again, fee_of(cents))
     async with tx.open_nursery() as nursery:
         await branch(nursery, cents)
