@@ -34,8 +34,8 @@ SWALLOWABLE = frozenset(
         "builtins.BaseException",
         "builtins.BaseExceptionGroup",
         "builtins.GeneratorExit",
-        "flowtx.RunCancelled",
-        "flowtx_dsl.errors.RunCancelled",
+        "flowtx.Cancelled",
+        "flowtx_dsl.errors.Cancelled",
         "trio.Cancelled",
     }
 )

@@ -1,6 +1,6 @@
 """Endings: cancellation and the end of a dropped run pass through a workflow, and clean-up does not wait.
 
-Python throws ``GeneratorExit`` into a coroutine that is dropped, and the kernel throws ``RunCancelled`` into one
+Python throws ``GeneratorExit`` into a coroutine that is dropped, and the kernel throws ``Cancelled`` into one
 that is cancelled; who catches everything catches these, too.
 """
 
@@ -59,7 +59,7 @@ def _swallowing_handlers(source: Source, node: ast.Try | ast.TryStar) -> Finding
             passed_on |= caught
             continue
         last_words = {name.rpartition(".")[2] for name in passed_on}
-        if "BaseException" in last_words or {"GeneratorExit", "RunCancelled"} <= last_words:
+        if "BaseException" in last_words or {"GeneratorExit", "Cancelled"} <= last_words:
             continue
         if handler.type is None or caught & SWALLOWABLE:
             what = f"{_shown(handler)} swallows cancellation and the end of a dropped run"

@@ -33,7 +33,7 @@ async def swallowing(tx: flowtx.Tx, cents: int) -> str:
         raise flowtx.Abort("it went wrong") from error
     try:
         await tx.step(withdraw, cents)
-    except flowtx.RunCancelled:  # expect: FTX020
+    except flowtx.Cancelled:  # expect: FTX020
         print("cancelled")
     try:
         await tx.step(withdraw, cents)

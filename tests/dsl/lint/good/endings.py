@@ -2,7 +2,7 @@
 
 import contextlib
 
-from flowtx import Abort, Refused, RunCancelled, Tx, workflow
+from flowtx import Abort, Refused, Cancelled, Tx, workflow
 
 
 def withdraw(cents: int) -> None:
@@ -34,7 +34,7 @@ async def careful(tx: Tx, cents: int) -> str:
             raise error
     try:
         await tx.step(withdraw, cents)
-    except (GeneratorExit, RunCancelled):
+    except (GeneratorExit, Cancelled):
         raise
     except BaseException as error:
         print(error)
