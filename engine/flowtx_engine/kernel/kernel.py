@@ -11,6 +11,9 @@ Phases::
                       |                                           ^
                       +--root raises--> compensating --all done---+ (failed)
                       +--Stopped----------------------------------+ (failed, nothing compensated)
+
+A cancelled run is taken back even if its workflow swallows the cancellation and returns. An event that cannot come next
+raises and changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from typing import Literal, assert_never
 
 import msgspec
 
-from flowtx_dsl import codec
 from flowtx_dsl.commands import Command, Compensate, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
 from flowtx_dsl.errors import FlowtxError, PayloadError, RunCancelled, RunClosed
@@ -32,9 +34,9 @@ from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
 from flowtx_engine.kernel.events import (
+    AnyFact,
     Attempted,
     Began,
-    CallRecord,
     Cancelled,
     Ended,
     Event,
@@ -46,7 +48,7 @@ from flowtx_engine.kernel.events import (
     Stopped,
     Succeeded,
 )
-from flowtx_engine.kernel.foreign import foreign_await
+from flowtx_engine.kernel.foreign import foreign_await, foreign_call, hide_loop, show_loop
 from flowtx_engine.kernel.tasks import Abandoned, Ask, Asked, Order, Task
 
 Phase = Literal["new", "running", "compensating", "ended"]
@@ -55,6 +57,10 @@ FOREIGN_AWAITS_MAX = 100
 """A coroutine that keeps awaiting foreign things after so many refusals is closed."""
 SWALLOWED_MAX = 1_000
 """A workflow that goes on waiting after so many cancellations is closed, for it would go on for ever."""
+REFUSALS_MAX = 1_000
+"""A dropped workflow that goes on asking after so many refusals is suspended instead, for it would ask for ever."""
+CLOSINGS_MAX = 100
+"""A coroutine that goes on waiting after it was closed so often is left to the garbage collector."""
 
 
 class _Registered:
@@ -72,6 +78,30 @@ class _Registered:
 class Kernel:
     """One run in memory; is the ``Run`` behind its ``Tx``."""
 
+    __slots__ = (
+        "_asked",
+        "_at",
+        "_cancelled",
+        "_closed",
+        "_current",
+        "_given_up",
+        "_is_over",
+        "_orders",
+        "_payload",
+        "_ready",
+        "_refusal_count",
+        "_registered",
+        "_root",
+        "_seq",
+        "_swallowed",
+        "_version",
+        "_workflow",
+        "cause",
+        "ended",
+        "gid",
+        "phase",
+    )
+
     def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str) -> None:
         """``payload`` is the input as a JSON array; it is read when ``Began`` is fed."""
         self.gid = gid
@@ -79,6 +109,7 @@ class Kernel:
         self.ended: Ended | None = None
         self.cause: ErrorRecord | None = None  # what turned the run round
         self._workflow = workflow
+        self._version = workflow.version
         self._payload = payload
         self._at = 0.0
         self._seq = 0
@@ -91,6 +122,8 @@ class Kernel:
         self._orders: list[Order] = []
         self._cancelled: str | None = None
         self._swallowed = 0
+        self._refusal_count = 0
+        self._is_over = False
         self._closed = False
 
     # -- what the runtime uses
@@ -98,14 +131,14 @@ class Kernel:
     def feed(self, event: Event) -> list[Order]:
         """Take one event, run until every task waits, and return what that asked for, in order.
 
-        Raises ``NondeterminismError`` when the event does not belong to what this code asks; the kernel is then of no
-        more use and must be closed.
+        Raises ``NondeterminismError`` when the event does not belong to what this code asks, and ``AssertionError``
+        when no history can hold it here. Both change nothing, and the kernel waits as before.
         """
-        if event.seq != self._seq:
-            raise AssertionError(f"{self.name}: fed seq {event.seq}, expected {self._seq}")
+        if event.seq != self._seq or self._is_over:
+            raise AssertionError(f"{self.name}: fed seq {event.seq}, expected {self._expected}")
+        self._take(event)
         self._seq += 1
         self._at = event.at
-        self._take(event)
         self._run_ready()
         orders = self._orders
         self._orders = []
@@ -120,6 +153,10 @@ class Kernel:
     def waiting(self) -> list[Asked]:
         """What the run waits for, in the order it was asked."""
         return list(self._asked.values())
+
+    @property
+    def _expected(self) -> str:
+        return "nothing after its end" if self._is_over else str(self._seq)
 
     def asked(self, address: str) -> Asked | None:
         """What waits at an address, if anything does."""
@@ -136,9 +173,12 @@ class Kernel:
         tasks = {asked.task for asked in self._asked.values()} | set(self._ready)
         if self._root is not None:
             tasks.add(self._root)
-        for task in tasks:
-            with contextlib.suppress(BaseException):  # a dropped coroutine's last words move nobody
-                task.coro.close()
+        hidden = hide_loop()
+        try:
+            for task in tasks:
+                _close(task)
+        finally:
+            show_loop(hidden)
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name} {self.phase} at seq {self._seq}, waiting for {self.waiting}>"
@@ -156,12 +196,15 @@ class Kernel:
 
     def ask(self, command: Command) -> Awaitable[object]:
         """Hand a command over."""
+        if self._closed and self._refusal_count >= REFUSALS_MAX:
+            return Ask(command)  # which suspends it, and nobody takes the command
         self._speaking()
         return Ask(command)
 
     def _speaking(self) -> Task:
         """The task that is speaking; raises ``RunClosed`` when none can."""
         if self._closed:
+            self._refusal_count += 1
             raise RunClosed(f"{self.name} was dropped; nothing it asks for is performed")
         if self._current is None:
             raise RunClosed(f"tx of {self.name} was used outside its workflow")
@@ -172,6 +215,9 @@ class Kernel:
     def _take(self, event: Event) -> None:
         """Branch on the kind of fact; everything it leads to waits in the ready queue."""
         fact = event.fact
+        if self.phase == "new":
+            self._begin(fact)
+            return
         match fact:
             case Succeeded():
                 self._take_succeeded(self._match(event.address, fact), fact)
@@ -186,9 +232,7 @@ class Kernel:
                 if asked is not None:
                     self._take_error(asked, fact)
             case Fired():
-                self._take_fired(event)
-            case Began():
-                self._begin()
+                self._take_fired(event.address, fact)
             case Cancelled():
                 self._cancel(fact.reason)
             case Stopped():
@@ -196,7 +240,9 @@ class Kernel:
             case Parked():
                 pass
             case Ended():
-                self._check_ended(event)
+                self._check_ended(fact)
+            case Began():
+                raise AssertionError(f"{self.name}: began a second time, at seq {event.seq}")
             case _:
                 assert_never(fact)
 
@@ -206,17 +252,15 @@ class Kernel:
         if asked is None:
             if address in self._given_up:
                 return None
-            raise mismatch.not_asked(self.name, self._workflow.version, address, fact.call, self.waiting)
+            raise mismatch.not_asked(self.name, self._version, address, fact.call, self.waiting)
         if not asked.is_record(fact.call) and not mismatch.same_call(asked, fact.call):
-            raise mismatch.other_call(self.name, self._workflow.version, asked, fact.call)
+            raise mismatch.other_call(self.name, self._version, asked, fact.call)
         return asked
 
     def _take_succeeded(self, asked: Asked | None, fact: Succeeded) -> None:
         if asked is None:
             return
         command = asked.command
-        if isinstance(command, Sleep):
-            raise mismatch.other_call(self.name, self._workflow.version, asked, fact.call)
         value: object = None
         if isinstance(command, Step):
             try:
@@ -230,28 +274,30 @@ class Kernel:
 
     def _take_error(self, asked: Asked, fact: Refused | Failed) -> None:
         command = asked.command
-        if isinstance(fact, Refused) and isinstance(command, Step) and not command.compensates_refused:
+        assert isinstance(command, Step), f"{self.name}: {asked} was given up, but a compensation is tried for ever"
+        if isinstance(fact, Refused) and not command.compensates_refused:
             self._registered.pop(asked.address, None)
         self._resume(asked, None, decode_error(fact.error))
 
-    def _take_fired(self, event: Event) -> None:
-        asked = self._asked.get(event.address)
-        recorded = CallRecord(name="sleep")
+    def _take_fired(self, address: str, fact: Fired) -> None:
+        asked = self._asked.get(address)
         if asked is None:
-            if event.address in self._given_up:
+            if address in self._given_up:
                 return
-            raise mismatch.not_asked(self.name, self._workflow.version, event.address, recorded, self.waiting)
-        if not isinstance(asked.command, Sleep):
-            raise mismatch.other_call(self.name, self._workflow.version, asked, recorded)
+            raise mismatch.not_asked(self.name, self._version, address, fact, self.waiting)
+        if not isinstance(asked.command, Sleep) or asked.command.until_at != fact.until_at:
+            raise mismatch.other_call(self.name, self._version, asked, fact)
         self._resume(asked, None, None)
 
-    def _begin(self) -> None:
-        self.phase = "running"
+    def _begin(self, fact: AnyFact) -> None:
+        assert isinstance(fact, Began), f"{self.name}: its first event is {fact!r}, expected Began"
         try:
             args = self._workflow.signature.decode_args(self._payload)
-        except FlowtxError as error:  # the input no longer fits the code: as if the workflow had raised it
-            self._turn_round(error)
-            return
+        except FlowtxError as error:
+            # It fitted when it was accepted, so the code has changed; to fail now could leave steps that happened.
+            raise mismatch.input_misfit(self.name, self._workflow.where, error.message) from error
+        self.phase = "running"
+        self._version = fact.version
         self._root = Task(self._workflow.fn(Tx(self), *args), "")
         self._ready.append(self._root)
 
@@ -277,12 +323,10 @@ class Kernel:
         self._given_up.add(asked.address)
         self._orders.append(Abandoned(asked.address))
 
-    def _check_ended(self, event: Event) -> None:
-        assert isinstance(event.fact, Ended), event
-        if self.ended is None:
-            raise mismatch.not_asked(
-                self.name, self._workflow.version, "its end", CallRecord(name=event.fact.status), self.waiting
-            )
+    def _check_ended(self, fact: Ended) -> None:
+        if self.ended is None or not mismatch.same_end(self.ended, fact):
+            raise mismatch.other_end(self.name, self._version, self.ended, fact, self.waiting)
+        self._is_over = True
 
     # -- tasks
 
@@ -297,13 +341,14 @@ class Kernel:
     def _run_ready(self) -> None:
         """Run tasks first in, first out, until all of them wait or have ended."""
         ready = self._ready
-        while ready:
-            task = ready.popleft()
-            self._current = task
-            try:
+        hidden = hide_loop()
+        try:
+            while ready:
+                task = self._current = ready.popleft()
                 self._step_task(task)
-            finally:
-                self._current = None
+        finally:
+            self._current = None
+            show_loop(hidden)
 
     def _step_task(self, task: Task) -> None:
         """Run one task to its next await."""
@@ -313,7 +358,9 @@ class Kernel:
             trap = task.coro.send(value) if error is None else task.coro.throw(error)
         except StopIteration as stop:
             self._task_returned(task, stop.value)
-        except (Exception, RunCancelled) as raised:
+        except KeyboardInterrupt:  # a person at the keyboard means the process, not this run
+            raise
+        except BaseException as raised:
             self._task_raised(task, raised)
         else:
             self._task_asked(task, trap)
@@ -337,8 +384,7 @@ class Kernel:
         """As in trio's cancelled scope, every further wait is cancelled too; but not for ever."""
         self._swallowed += 1
         if self._swallowed > SWALLOWED_MAX:
-            with contextlib.suppress(BaseException):
-                task.coro.close()
+            _close(task)
             self._task_raised(task, RunCancelled(f"{self._cancelled} (closed: it went on after every cancellation)"))
         else:
             task.error = RunCancelled(self._cancelled)
@@ -347,27 +393,30 @@ class Kernel:
     def _refuse_foreign(self, task: Task) -> None:
         """Throw an error in where the foreign await stands, until the coroutine ends or awaits a word of tx."""
         for _ in range(FOREIGN_AWAITS_MAX):
-            error = foreign_await(self.name, task.coro)
             try:
-                trap = task.coro.throw(error)
+                trap = task.coro.throw(foreign_await(self.name, task.coro))
             except StopIteration as stop:
                 return self._task_returned(task, stop.value)
-            except (Exception, RunCancelled) as raised:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:
                 return self._task_raised(task, raised)
             if isinstance(trap, Ask):
                 return self._task_asked(task, trap)
         error = foreign_await(self.name, task.coro)
-        task.coro.close()
+        _close(task)
         return self._task_raised(task, error)
 
     def _task_returned(self, task: Task, value: object) -> None:
         if task is not self._root:
             self._end_failed()
             return
+        if self._cancelled is not None:  # it swallowed the cancellation; whoever cancelled is owed the way back
+            self._turn_round(RunCancelled(self._cancelled))
+            return
         try:
-            encoded = codec.encode(value, what=f"the result of {self.name}")
-            self._workflow.signature.result.decode(encoded, what=f"the result of {self.name}")
-        except PayloadError as error:
+            encoded = self._workflow.signature.result.encode(value, what=f"the result of {self.name}")
+        except FlowtxError as error:
             self._turn_round(error)
             return
         self.phase = "ended"
@@ -376,7 +425,7 @@ class Kernel:
     def _task_raised(self, task: Task, error: BaseException) -> None:
         if task is not self._root:
             raise AssertionError(f"{self.name}: a compensation raised {error!r}; the engine must retry it") from error
-        self._turn_round(error)
+        self._turn_round(foreign_call(self.name, error) or error)
 
     # -- compensation
 
@@ -405,3 +454,12 @@ class Kernel:
     def _end_failed(self) -> None:
         self.phase = "ended"
         self.ended = Ended(status="failed", error=self.cause)
+
+
+def _close(task: Task) -> None:
+    """Close a coroutine, again and again while its clean-up awaits something; its last words move nobody."""
+    for _ in range(CLOSINGS_MAX):
+        with contextlib.suppress(BaseException):
+            task.coro.close()
+        if getattr(task.coro, "cr_frame", None) is None:
+            return

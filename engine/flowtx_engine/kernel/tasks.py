@@ -15,6 +15,8 @@ import msgspec
 from flowtx_dsl.commands import Command, Compensate, Sleep, Step
 from flowtx_engine.kernel.events import ARGS_KEPT_MAX, CallRecord
 
+_by_key = msgspec.json.Encoder(order="sorted")
+
 
 class Ask:
     """What a word of ``tx`` yields to the kernel: a command that wants an outcome."""
@@ -129,5 +131,5 @@ def _record_of(command: Command) -> CallRecord:
 
 
 def digest_of(payload: bytes) -> str:
-    """The SHA-256 of a payload, in hex."""
-    return hashlib.sha256(payload).hexdigest()
+    """The SHA-256 of a payload, in hex; the order of an object's keys does not count."""
+    return hashlib.sha256(_by_key.encode(msgspec.json.decode(payload))).hexdigest()
