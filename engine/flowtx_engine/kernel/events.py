@@ -84,9 +84,10 @@ class Failed(Fact, frozen=True, kw_only=True, tag="failed"):
 
 
 class Fired(Fact, frozen=True, kw_only=True, tag="fired"):
-    """A timer's time has come; ``until_at`` is the instant that was asked for."""
+    """A timer's time has come; ``until_at`` is the instant that was asked for, ``where`` the line that asked."""
 
     until_at: float
+    where: str = ""
 
 
 class Cancelled(Fact, frozen=True, kw_only=True, tag="cancelled"):

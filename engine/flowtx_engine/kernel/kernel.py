@@ -11,6 +11,9 @@ Phases::
                       |                                           ^
                       +--root raises--> compensating --all done---+ (failed)
                       +--Stopped----------------------------------+ (failed, nothing compensated)
+
+A cancelled run is taken back even if its workflow swallows the cancellation and returns. An event that cannot come next
+raises and changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from typing import Literal, assert_never
 
 import msgspec
 
-from flowtx_dsl import codec
 from flowtx_dsl.commands import Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
 from flowtx_dsl.errors import Cancelled as CancelledError
@@ -29,9 +31,9 @@ from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
 from flowtx_engine.kernel.compensation import Registered, TaskUndo, tree_of
 from flowtx_engine.kernel.events import (
+    AnyFact,
     Attempted,
     Began,
-    CallRecord,
     Cancelled,
     Ended,
     Event,
@@ -43,6 +45,7 @@ from flowtx_engine.kernel.events import (
     Stopped,
     Succeeded,
 )
+from flowtx_engine.kernel.foreign import foreign_call
 from flowtx_engine.kernel.loop import Loop
 from flowtx_engine.kernel.nurseries import NurseryBlock
 from flowtx_engine.kernel.tasks import Ask, Asked, Order, Status, Task, split_cancelled
@@ -53,6 +56,8 @@ Phase = Literal["new", "running", "compensating", "ended"]
 class Kernel(Loop):
     """One run in memory."""
 
+    __slots__ = ("_is_over", "_payload", "_status", "_version", "_workflow", "cause", "ended", "phase")
+
     def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str) -> None:
         """``payload`` is the input as a JSON array; it is read when ``Began`` is fed."""
         super().__init__(gid)
@@ -60,22 +65,29 @@ class Kernel(Loop):
         self.ended: Ended | None = None
         self.cause: ErrorRecord | None = None  # what turned the run round
         self._workflow = workflow
+        self._version = workflow.version
         self._payload = payload
         self._status: Status | None = None  # the scope around everything, which cancelling the run cancels
+        self._is_over = False
 
     # -- what the runtime uses
 
     def feed(self, event: Event) -> list[Order]:
         """Take one event, run until every task waits, and return what that asked for, in order.
 
-        Raises ``NondeterminismError`` when the event does not belong to what this code asks; the kernel is then of no
-        more use and must be closed.
+        Raises ``NondeterminismError`` when the event does not belong to what this code asks, and ``AssertionError``
+        when no history can hold it here. Both change nothing, and the kernel waits as before.
         """
-        if event.seq != self._seq:
-            raise AssertionError(f"{self.name}: fed seq {event.seq}, expected {self._seq}")
+        if event.seq != self._seq or self._is_over:
+            raise AssertionError(f"{self.name}: fed seq {event.seq}, expected {self._expected}")
+        before_at, self._at = self._at, event.at
         self._seq += 1
-        self._at = event.at
-        self._take(event)
+        try:
+            self._take(event)
+        except Exception:
+            self._seq -= 1
+            self._at = before_at
+            raise
         self._run_ready()
         orders = self._orders
         self._orders = []
@@ -90,6 +102,10 @@ class Kernel(Loop):
         return self._seq
 
     @property
+    def _expected(self) -> str:
+        return "nothing after its end" if self._is_over else str(self._seq)
+
+    @property
     def name(self) -> str:
         """What messages call this run."""
         return f"workflow {self._workflow.name} {self.gid}"
@@ -102,6 +118,9 @@ class Kernel(Loop):
     def _take(self, event: Event) -> None:
         """Branch on the kind of fact; everything it leads to waits in the ready queue."""
         fact = event.fact
+        if self.phase == "new":
+            self._begin(fact)
+            return
         match fact:
             case Succeeded():
                 self._take_succeeded(self._match(event.address, fact), fact)
@@ -116,9 +135,7 @@ class Kernel(Loop):
                 if asked is not None:
                     self._take_error(asked, fact)
             case Fired():
-                self._take_fired(event)
-            case Began():
-                self._begin()
+                self._take_fired(event.address, fact)
             case Cancelled():
                 self._cancel(fact.reason)
             case Stopped():
@@ -126,7 +143,9 @@ class Kernel(Loop):
             case Parked():
                 pass
             case Ended():
-                self._check_ended(event)
+                self._check_ended(fact)
+            case Began():
+                raise AssertionError(f"{self.name}: began a second time, at seq {event.seq}")
             case _:
                 assert_never(fact)
 
@@ -136,17 +155,15 @@ class Kernel(Loop):
         if asked is None:
             if address in self._given_up:
                 return None
-            raise mismatch.not_asked(self.name, self._workflow.version, address, fact.call, self.waiting)
+            raise mismatch.not_asked(self.name, self._version, address, fact.call, self.waiting)
         if not asked.is_record(fact.call) and not mismatch.same_call(asked, fact.call):
-            raise mismatch.other_call(self.name, self._workflow.version, asked, fact.call)
+            raise mismatch.other_call(self.name, self._version, asked, fact.call)
         return asked
 
     def _take_succeeded(self, asked: Asked | None, fact: Succeeded) -> None:
         if asked is None:
             return
         command = asked.command
-        if isinstance(command, Sleep):
-            raise mismatch.other_call(self.name, self._workflow.version, asked, fact.call)
         value: object = None
         if isinstance(command, Step):
             try:
@@ -160,19 +177,19 @@ class Kernel(Loop):
 
     def _take_error(self, asked: Asked, fact: Refused | Failed) -> None:
         command = asked.command
-        if isinstance(fact, Refused) and isinstance(command, Step) and not command.compensates_refused:
+        assert isinstance(command, Step), f"{self.name}: {asked} was given up, but a compensation is tried for ever"
+        if isinstance(fact, Refused) and not command.compensates_refused:
             self._registered.pop(asked.address, None)
         self._resume(asked, None, decode_error(fact.error))
 
-    def _take_fired(self, event: Event) -> None:
-        asked = self._asked.get(event.address)
-        recorded = CallRecord(name="sleep")
+    def _take_fired(self, address: str, fact: Fired) -> None:
+        asked = self._asked.get(address)
         if asked is None:
-            if event.address in self._given_up:
+            if address in self._given_up:
                 return
-            raise mismatch.not_asked(self.name, self._workflow.version, event.address, recorded, self.waiting)
-        if not isinstance(asked.command, Sleep):
-            raise mismatch.other_call(self.name, self._workflow.version, asked, recorded)
+            raise mismatch.not_asked(self.name, self._version, address, fact, self.waiting)
+        if not isinstance(asked.command, Sleep) or asked.command.until_at != fact.until_at:
+            raise mismatch.other_call(self.name, self._version, asked, fact)
         fire = self._timers.pop(asked.address, None)
         if fire is None:
             self._resume(asked, None, None)
@@ -180,13 +197,15 @@ class Kernel(Loop):
             del self._asked[asked.address]
             fire()
 
-    def _begin(self) -> None:
-        self.phase = "running"
+    def _begin(self, fact: AnyFact) -> None:
+        assert isinstance(fact, Began), f"{self.name}: its first event is {fact!r}, expected Began"
         try:
             args = self._workflow.signature.decode_args(self._payload)
-        except FlowtxError as error:  # the input no longer fits the code: as if the workflow had raised it
-            self._turn_round(error)
-            return
+        except FlowtxError as error:
+            # It fitted when it was accepted, so the code has changed; to fail now could leave steps that happened.
+            raise mismatch.input_misfit(self.name, self._workflow.where, error.message) from error
+        self.phase = "running"
+        self._version = fact.version
         self._status = Status(None)
         self._root = Task(self._workflow.fn(Tx(self), *args), "", self._status)
         self._ready.append(self._root)
@@ -206,12 +225,10 @@ class Kernel(Loop):
             self.phase = "ended"
             self.ended = Ended(status="failed", error=ErrorRecord(type="flowtx:Stopped", text=reason))
 
-    def _check_ended(self, event: Event) -> None:
-        assert isinstance(event.fact, Ended), event
-        if self.ended is None:
-            raise mismatch.not_asked(
-                self.name, self._workflow.version, "its end", CallRecord(name=event.fact.status), self.waiting
-            )
+    def _check_ended(self, fact: Ended) -> None:
+        if self.ended is None or not mismatch.same_end(self.ended, fact):
+            raise mismatch.other_end(self.name, self._version, self.ended, fact, self.waiting)
+        self._is_over = True
 
     # -- the end
 
@@ -219,12 +236,15 @@ class Kernel(Loop):
         if self._others:  # only misnested nurseries leave anybody behind
             self._drop_rest()
         if error is not None:
-            self._turn_round(error)
+            self._turn_round(foreign_call(self.name, error) or error)
+            return
+        if self._status is not None and self._status.is_called:
+            # It swallowed the cancellation; whoever cancelled is owed the way back.
+            self._turn_round(CancelledError(self._status.reason))
             return
         try:
-            encoded = codec.encode(value, what=f"the result of {self.name}")
-            self._workflow.signature.result.decode(encoded, what=f"the result of {self.name}")
-        except PayloadError as unfit:
+            encoded = self._workflow.signature.result.encode(value, what=f"the result of {self.name}")
+        except FlowtxError as unfit:
             self._turn_round(unfit)
             return
         self.phase = "ended"

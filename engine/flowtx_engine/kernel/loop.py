@@ -7,7 +7,6 @@ Cancellation is thrown only into a task that waits, as in trio.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 from abc import ABC, abstractmethod
@@ -21,16 +20,18 @@ from flowtx_dsl.commands import Command, Sleep, Step
 from flowtx_dsl.errors import Cancelled, FlowtxError, RunClosed, WorkflowError
 from flowtx_engine.kernel.channels import Buffer, ReceiveEnd, SendEnd
 from flowtx_engine.kernel.compensation import Registered
-from flowtx_engine.kernel.foreign import foreign_await
+from flowtx_engine.kernel.foreign import foreign_await, hide_loop, show_loop
 from flowtx_engine.kernel.nurseries import NurseryBlock
 from flowtx_engine.kernel.scopes import Scope
-from flowtx_engine.kernel.tasks import RAISED, Abandoned, Ask, Asked, Order, Task, Turn, Wait
+from flowtx_engine.kernel.tasks import Abandoned, Ask, Asked, Order, Task, Turn, Wait
 from flowtx_engine.kernel.waits import HappensOnce, checkpoint
 
 T = TypeVar("T")
 
 FOREIGN_AWAITS_MAX = 100
 """A coroutine that keeps awaiting foreign things after so many refusals is closed."""
+REFUSALS_MAX = 1_000
+"""A dropped workflow that goes on asking after so many refusals is suspended instead, for it would ask for ever."""
 TURNS_MAX = 1_000_000
 """A task that takes a turn when its run has taken so many for one event is closed, for it would go on for ever."""
 
@@ -38,8 +39,27 @@ TURNS_MAX = 1_000_000
 class Loop(ABC):
     """The tasks of one run; is the ``Run`` behind its ``Tx``, and the ``Scheduler`` of its scopes and nurseries."""
 
+    __slots__ = (
+        "_asked",
+        "_at",
+        "_current",
+        "_given_up",
+        "_orders",
+        "_others",
+        "_ready",
+        "_refusal_count",
+        "_registered",
+        "_root",
+        "_seq",
+        "_timers",
+        "_withdrawn",
+        "gid",
+        "is_closed",
+    )
+
     def __init__(self, gid: str) -> None:
         self.gid = gid
+        self._refusal_count = 0
         self.is_closed = False
         self._at: float = 0.0
         self._seq: int = 0
@@ -78,9 +98,12 @@ class Loop(ABC):
         tasks = list(self._others)
         if self._root is not None:
             tasks.append(self._root)
-        for task in tasks:
-            with contextlib.suppress(BaseException):  # a dropped coroutine's last words move nobody
-                task.coro.close()
+        hidden = hide_loop()
+        try:
+            for task in tasks:
+                task.close()
+        finally:
+            show_loop(hidden)
 
     # -- what Tx uses (the Run protocol)
 
@@ -95,6 +118,8 @@ class Loop(ABC):
 
     def ask(self, command: Command) -> Awaitable[object]:
         """Hand a command over."""
+        if self.is_closed and self._refusal_count >= REFUSALS_MAX:
+            return Ask(command)  # which suspends it, and nobody takes the command
         self.speaking()
         return Ask(command)
 
@@ -136,6 +161,7 @@ class Loop(ABC):
     def speaking(self) -> Task:
         """The task that is speaking; raises ``RunClosed`` when none can."""
         if self.is_closed:
+            self._refusal_count += 1
             raise RunClosed(f"{self.name} was dropped; nothing it asks for is performed")
         if self._current is None:
             raise RunClosed(f"tx of {self.name} was used outside its workflow")
@@ -193,17 +219,18 @@ class Loop(ABC):
     def _run_ready(self) -> None:
         """Run tasks first in, first out, until all of them wait or have ended."""
         ready = self._ready
-        for _ in range(TURNS_MAX):
-            if not ready:
-                return
-            task = ready.popleft()
-            self._current = task
-            try:
+        hidden = hide_loop()
+        try:
+            for _ in range(TURNS_MAX):
+                if not ready:
+                    return
+                task = self._current = ready.popleft()
                 self._step_task(task)
-            finally:
-                self._current = None
-        while ready:
-            self._end_endless(ready.popleft())
+            while ready:
+                self._end_endless(ready.popleft())
+        finally:
+            self._current = None
+            show_loop(hidden)
 
     def _step_task(self, task: Task) -> None:
         """Run one task to its next await."""
@@ -213,7 +240,9 @@ class Loop(ABC):
             trap = task.coro.send(value) if error is None else task.coro.throw(error)
         except StopIteration as stop:
             self._task_ended(task, stop.value, None)
-        except RAISED as raised:
+        except KeyboardInterrupt:  # a person at the keyboard means the process, not this run
+            raise
+        except BaseException as raised:
             self._task_ended(task, None, raised)
         else:
             self._task_waits(task, trap)
@@ -244,12 +273,13 @@ class Loop(ABC):
     def _refuse_foreign(self, task: Task) -> None:
         """Throw an error in where the foreign await stands, until the coroutine ends or awaits a word of tx."""
         for _ in range(FOREIGN_AWAITS_MAX):
-            error = foreign_await(self.name, task.coro)
             try:
-                trap = task.coro.throw(error)
+                trap = task.coro.throw(foreign_await(self.name, task.coro))
             except StopIteration as stop:
                 return self._task_ended(task, stop.value, None)
-            except RAISED as raised:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:
                 return self._task_ended(task, None, raised)
             if isinstance(trap, Ask | Wait | Turn):
                 return self._task_waits(task, trap)
@@ -264,8 +294,7 @@ class Loop(ABC):
         """Close a coroutine that cannot be brought to its end; what its clean-up asks for is refused."""
         self.is_closed = True
         try:
-            with contextlib.suppress(BaseException):
-                task.coro.close()
+            task.close()
         finally:
             self.is_closed = False
         self._task_ended(task, None, error)

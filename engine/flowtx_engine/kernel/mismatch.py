@@ -6,6 +6,7 @@ The law of this file: slow is fine, wrong is not. It runs when a run has already
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import cast
 
 import msgspec
@@ -13,16 +14,22 @@ import msgspec
 from flowtx_dsl.commands import Sleep
 from flowtx_dsl.errors import NondeterminismError
 from flowtx_dsl.targets import FunctionTarget
-from flowtx_engine.kernel.events import CallRecord
+from flowtx_engine.kernel.events import CallRecord, Ended, Fired
 from flowtx_engine.kernel.tasks import Asked, digest_of, name_of, payload_of
 
 SHOWN_MAX = 200
 """Arguments longer than this many characters are shortened in messages."""
 
+WIDTH_MAX = 80
+"""Where the places stand in one column, it is not further to the right than this."""
+
+Recorded = CallRecord | Fired
+"""What a history can hold of a command: a call beside its outcome, or a timer that has fired."""
+
 
 def same_call(asked: Asked, recorded: CallRecord) -> bool:
     """True when what is asked is what was recorded: the same name, equal arguments."""
-    if name_of(asked.command) != recorded.name:
+    if isinstance(asked.command, Sleep) or name_of(asked.command) != recorded.name:
         return False
     payload = payload_of(asked.command)
     if recorded.digest:
@@ -31,41 +38,52 @@ def same_call(asked: Asked, recorded: CallRecord) -> bool:
 
 
 def _equal_when_decoded(asked: Asked, recorded: CallRecord) -> bool:
-    """Equal values may have unequal JSON: the members of a set come in any order."""
+    """Equal values may have unequal JSON: the keys of a dict come in any order, and 1 may have become 1.0."""
     command = asked.command
-    if isinstance(command, Sleep) or not isinstance(command.call.target, FunctionTarget):
-        return False
+    assert not isinstance(command, Sleep), asked
+    now, then = command.call.payload, bytes(recorded.args)
+    if not isinstance(command.call.target, FunctionTarget):
+        return bool(msgspec.json.decode(then) == msgspec.json.decode(now))
     signature = command.call.target.signature
     try:
-        return signature.decode_args(bytes(recorded.args)) == signature.decode_args(command.call.payload)
+        return signature.decode_args(then) == signature.decode_args(now)
     except Exception:  # the recorded arguments do not fit today's annotations: a difference, to be reported
         return False
 
 
-def other_call(run: str, version: str, asked: Asked, recorded: CallRecord) -> NondeterminismError:
+def same_end(ended: Ended, recorded: Ended) -> bool:
+    """True when a run ends as it ended before: the same value, or an error of the same type."""
+    if ended.status != recorded.status:
+        return False
+    if ended.error is not None and recorded.error is not None:
+        return ended.error.type == recorded.error.type
+    return bool(msgspec.json.decode(bytes(ended.value)) == msgspec.json.decode(bytes(recorded.value)))
+
+
+def other_call(run: str, version: str, asked: Asked, recorded: Recorded) -> NondeterminismError:
     """The run asks for another call at an address than its history holds."""
-    lines = [
-        f"{run} left its history at {asked.address}",
-        f"    recorded: {_spell_record(recorded, asked)}       {short(recorded.where)}, version {version}",
-        f"    asked:    {spell(asked)}       {short(asked.command.where)}",
-    ]
-    differs = _difference(asked, recorded)
-    if differs:
-        lines.append(f"    differs:  {differs}")
-    return NondeterminismError("\n".join(lines))
-
-
-def not_asked(run: str, version: str, address: str, recorded: CallRecord, waiting: list[Asked]) -> NondeterminismError:
-    """The history holds an outcome for something the run does not ask for."""
-    if waiting:
-        now = ", ".join(f"{asked.address} {spell(asked)} ({short(asked.command.where)})" for asked in waiting)
-    else:
-        now = "nothing more: the workflow has ended"
-    return NondeterminismError(
-        f"{run} left its history at {address}\n"
-        f"    recorded: {_spell_record(recorded, None)}       {short(recorded.where)}, version {version}\n"
-        f"    asked:    {now}"
+    return _left(
+        run,
+        asked.address,
+        (_spell_record(recorded, asked), _short(recorded.where, version)),
+        (spell(asked), short(asked.command.where)),
+        _difference(asked, recorded),
     )
+
+
+def not_asked(run: str, version: str, address: str, recorded: Recorded, waiting: list[Asked]) -> NondeterminismError:
+    """The history holds an outcome for something the run does not ask for."""
+    return _left(
+        run, address, (_spell_record(recorded, None), _short(recorded.where, version)), _spell_waiting(waiting)
+    )
+
+
+def other_end(
+    run: str, version: str, ended: Ended | None, recorded: Ended, waiting: list[Asked]
+) -> NondeterminismError:
+    """The run goes on where its history ends, or ends in another way."""
+    asked = _spell_waiting(waiting) if ended is None else (_spell_end(ended), "")
+    return _left(run, "its end", (_spell_end(recorded), f"version {version}"), asked)
 
 
 def misfit(run: str, asked: Asked, reason: str) -> NondeterminismError:
@@ -77,11 +95,16 @@ def misfit(run: str, asked: Asked, reason: str) -> NondeterminismError:
     )
 
 
+def input_misfit(run: str, where: str, reason: str) -> NondeterminismError:
+    """The input that was accepted no longer fits what the code says the workflow takes."""
+    return NondeterminismError(f"{run} cannot read its input\n    asked:    {reason}       {short(where)}")
+
+
 def spell(asked: Asked) -> str:
     """A call as a person would write it."""
     command = asked.command
     if isinstance(command, Sleep):
-        return command.name
+        return _spell_timer(command.until_at, command.name)
     return f"{command.call.name}({_spell_args(command.call.payload, _names_of(asked))})"
 
 
@@ -90,13 +113,56 @@ def short(where: str) -> str:
     return os.path.basename(where) if where else "unknown line"
 
 
-def _spell_record(recorded: CallRecord, asked: Asked | None) -> str:
-    if recorded.name == "sleep":
-        return "sleep"
+def _left(
+    run: str, address: str, recorded: tuple[str, str], asked: tuple[str, str], differs: str = ""
+) -> NondeterminismError:
+    """``recorded`` and ``asked`` are each what it was and where; the places stand below each other."""
+    width = min(WIDTH_MAX, max(len(text) for text, where in (recorded, asked) if where))
+    lines = [f"{run} left its history at {address}"]
+    for label, (text, where) in (("recorded: ", recorded), ("asked:    ", asked)):
+        lines.append(f"    {label}{text:<{width}}       {where}" if where else f"    {label}{text}")
+    if differs:
+        lines.append(f"    differs:  {differs}")
+    return NondeterminismError("\n".join(lines))
+
+
+def _short(where: str, version: str) -> str:
+    return f"{short(where)}, version {version}"
+
+
+def _spell_waiting(waiting: list[Asked]) -> tuple[str, str]:
+    if not waiting:
+        return "nothing more: the workflow has ended", ""
+    calls = ", ".join(f"{spell(asked)} at {asked.address}" for asked in waiting)
+    return calls, ", ".join(short(asked.command.where) for asked in waiting)
+
+
+def _spell_end(ended: Ended) -> str:
+    if ended.error is None:
+        value = repr(msgspec.json.decode(bytes(ended.value)))
+        return f"{ended.status} with {_cut(value)}"
+    return f"{ended.status} with {_cut(ended.error.type.rpartition(':')[2])}: {_cut(ended.error.text)}"
+
+
+def _spell_record(recorded: Recorded, asked: Asked | None) -> str:
+    if isinstance(recorded, Fired):
+        asks_for = asked.command.name if asked is not None and isinstance(asked.command, Sleep) else "sleep"
+        return _spell_timer(recorded.until_at, asks_for)
     if recorded.digest:
         return f"{recorded.name}({recorded.size} bytes, sha256 {recorded.digest[:12]})"
     names = _names_of(asked) if asked is not None and name_of(asked.command) == recorded.name else ()
     return f"{recorded.name}({_spell_args(bytes(recorded.args), names)})"
+
+
+def _spell_timer(until_at: float, name: str) -> str:
+    return f"{name} until {_spell_instant(until_at)}"
+
+
+def _spell_instant(at: float) -> str:
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):  # after the year 9999
+        return f"{at:g}"
 
 
 def _names_of(asked: Asked) -> tuple[str, ...]:
@@ -109,17 +175,25 @@ def _names_of(asked: Asked) -> tuple[str, ...]:
 def _spell_args(payload: bytes, names: tuple[str, ...]) -> str:
     values = msgspec.json.decode(payload, type=list[object])
     spelled = (f"{names[i]}={value!r}" if i < len(names) else repr(value) for i, value in enumerate(values))
-    text = ", ".join(spelled)
+    return _cut(", ".join(spelled))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 
-def _difference(asked: Asked, recorded: CallRecord) -> str:
-    if name_of(asked.command) != recorded.name:
-        return f"the call {recorded.name} -> {name_of(asked.command)}"
+def _difference(asked: Asked, recorded: Recorded) -> str:
+    command = asked.command
+    if isinstance(command, Sleep) and isinstance(recorded, Fired):
+        return f"until {_spell_instant(recorded.until_at)} -> {_spell_instant(command.until_at)}"
+    if isinstance(command, Sleep) or isinstance(recorded, Fired) or command.call.name != recorded.name:
+        then = "sleep" if isinstance(recorded, Fired) else recorded.name
+        now = "sleep" if isinstance(command, Sleep) else command.call.name
+        return f"the call {then} -> {now}"
     if recorded.digest:
-        return f"the arguments ({recorded.size} bytes -> {len(payload_of(asked.command))} bytes)"
+        return f"the arguments ({recorded.size} bytes -> {len(command.call.payload)} bytes)"
     before: object = msgspec.json.decode(bytes(recorded.args))
-    after: object = msgspec.json.decode(payload_of(asked.command))
+    after: object = msgspec.json.decode(command.call.payload)
     return "; ".join(_differences(before, after, "", _names_of(asked)))
 
 
@@ -129,7 +203,7 @@ def _differences(before: object, after: object, path: str, names: tuple[str, ...
         return []
     old, new = _parts_of(before, path, names), _parts_of(after, path, names)
     if not old or old.keys() != new.keys():
-        return [f"{path or 'the arguments'} {before!r} -> {after!r}"]
+        return [f"{path or 'the arguments'} {_cut(repr(before))} -> {_cut(repr(after))}"]
     return [found for place in old for found in _differences(old[place], new[place], place, ())]
 
 

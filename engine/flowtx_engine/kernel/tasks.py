@@ -13,7 +13,9 @@ The law of this file: an address is a place in the task tree and nothing else, s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 import random
 from collections.abc import Callable, Coroutine, Generator
 from typing import Protocol, cast
@@ -24,8 +26,10 @@ from flowtx_dsl.commands import Command, Compensate, Sleep, Step
 from flowtx_dsl.errors import Cancelled
 from flowtx_engine.kernel.events import ARGS_KEPT_MAX, CallRecord
 
-RAISED = (Exception, Cancelled, BaseExceptionGroup)
-"""What a task can end with; anything else, such as KeyboardInterrupt, ends the process's work and not a task's."""
+_by_key = msgspec.json.Encoder(order="sorted")
+
+CLOSINGS_MAX = 1_000
+"""A coroutine that goes on waiting after it was closed so often is left to the garbage collector."""
 
 
 class Ask:
@@ -210,6 +214,21 @@ class Task:
             self._dice = random.Random(f"{gid}\n{self.address}")  # not for secrets
         return self._dice
 
+    def close(self) -> None:
+        """End the coroutine where it stands, its clean-up included; whatever that raises or waits for moves nobody.
+
+        From the inside out, one function at a time: closing the outermost alone would leave an inner one, whose
+        clean-up waits, behind.
+        """
+        for _ in range(CLOSINGS_MAX):
+            inner: object = self.coro
+            while inspect.iscoroutine(awaited := getattr(inner, "cr_await", None)) and awaited.cr_frame is not None:
+                inner = awaited
+            with contextlib.suppress(BaseException):
+                cast("Coroutine[object, object, object]", inner).close()
+            if getattr(self.coro, "cr_frame", None) is None:
+                return
+
     def __repr__(self) -> str:
         return f"<Task {self.address or 'root'}>"
 
@@ -326,5 +345,5 @@ def _record_of(command: Command) -> CallRecord:
 
 
 def digest_of(payload: bytes) -> str:
-    """The SHA-256 of a payload, in hex."""
-    return hashlib.sha256(payload).hexdigest()
+    """The SHA-256 of a payload, in hex; the order of an object's keys does not count."""
+    return hashlib.sha256(_by_key.encode(msgspec.json.decode(payload))).hexdigest()

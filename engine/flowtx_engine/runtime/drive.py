@@ -244,7 +244,8 @@ class Driver:
         for asked in self._unstarted.values():
             command = asked.command
             if isinstance(command, Sleep) and command.until_at <= now_at:
-                happened.append(_Happened(address=asked.address, fact=Fired(until_at=command.until_at)))
+                fired = Fired(until_at=command.until_at, where=command.where)
+                happened.append(_Happened(address=asked.address, fact=fired))
         return happened
 
     async def _write(self, happened: list[_Happened]) -> None:
