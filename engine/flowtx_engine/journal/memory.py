@@ -21,6 +21,8 @@ from flowtx_engine.journal.records import (
     RowChange,
     Transaction,
     Write,
+    changed,
+    row_of_new,
 )
 from flowtx_engine.journal.store import WriteResult
 
@@ -55,9 +57,9 @@ class MemoryStore:
         self._histories.setdefault(write.gid, []).extend(write.rows)
         match write.change:
             case NewTransaction() as new:
-                self._put(_transaction(len(self._transactions) + 1, write.gid, new))
+                self._put(row_of_new(len(self._transactions) + 1, write.gid, new))
             case RowChange() as change:
-                self._put(_changed(self._transactions[write.gid], change))
+                self._put(changed(self._transactions[write.gid], change))
             case None:
                 pass
         return None
@@ -165,36 +167,6 @@ class MemoryStore:
             if self._is_closed:
                 raise JournalClosed("the journal in memory is closed")
             yield
-
-
-def _transaction(id: int, gid: str, new: NewTransaction) -> Transaction:
-    return Transaction(
-        id=id,
-        gid=gid,
-        pattern=new.pattern,
-        workflow=new.workflow,
-        version=new.version,
-        status=new.status,
-        owner=new.owner,
-        wake_at=new.wake_at,
-        attempt_count=0,
-        last_error="",
-        input=new.input,
-        options=new.options,
-        result=None,
-        reason="",
-        created_at=new.created_at,
-        updated_at=new.created_at,
-        finished_at=None,
-        nudged_at=None,
-    )
-
-
-def _changed(transaction: Transaction, change: RowChange) -> Transaction:
-    return msgspec.structs.replace(
-        transaction,
-        **{name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET},
-    )
 
 
 def _matches(transaction: Transaction, wanted: Filter) -> bool:

@@ -95,6 +95,36 @@ class RowChange(msgspec.Struct, frozen=True, kw_only=True):
     nudged_at: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
+def row_of_new(id: int, gid: str, new: NewTransaction) -> Transaction:
+    """The row that a new transaction gets; ``id`` is 0 while only the database knows the real one."""
+    return Transaction(
+        id=id,
+        gid=gid,
+        pattern=new.pattern,
+        workflow=new.workflow,
+        version=new.version,
+        status=new.status,
+        owner=new.owner,
+        wake_at=new.wake_at,
+        attempt_count=0,
+        last_error="",
+        input=new.input,
+        options=new.options,
+        result=None,
+        reason="",
+        created_at=new.created_at,
+        updated_at=new.created_at,
+        finished_at=None,
+        nudged_at=None,
+    )
+
+
+def changed(row: Transaction, change: RowChange) -> Transaction:
+    """The row as the change leaves it."""
+    values = {name: getattr(change, name) for name in RowChange.__struct_fields__}
+    return msgspec.structs.replace(row, **{name: value for name, value in values.items() if value is not msgspec.UNSET})
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one transaction wants to change at once: all of it happens, or none of it.
 

@@ -19,7 +19,7 @@ from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
 from flowtx_engine.journal.errors import ConflictError, SchemaError
 from flowtx_engine.journal.journal import Journal
-from flowtx_engine.journal.records import RowChange, Transaction, Write
+from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
 from flowtx_engine.kernel.events import AnyFact, Attempted, Cancelled, Ended, Event, Fired, Parked, Stopped
 from flowtx_engine.kernel.kernel import Kernel
@@ -28,7 +28,7 @@ from flowtx_engine.runtime.clock import Clock
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.judge import fact_of
 from flowtx_engine.runtime.limits import EngineLimits
-from flowtx_engine.runtime.row import change_of, changed
+from flowtx_engine.runtime.row import change_of
 from flowtx_engine.runtime.watch import Watch
 
 External = Cancelled | Stopped

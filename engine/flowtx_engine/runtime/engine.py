@@ -29,7 +29,7 @@ from flowtx_dsl.workflow import AnyWorkflow, Workflow
 from flowtx_engine.calls.attempt import Performer
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
-from flowtx_engine.journal.records import Filter, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.journal.records import Filter, NewTransaction, RowChange, Transaction, Write, row_of_new
 from flowtx_engine.kernel.events import Began, Cancelled, Ended, Event, Stopped
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.drive import External, Tools
@@ -189,7 +189,7 @@ class Engine:
             created_at=now_at,
         )
         # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
-        row = _row_of_new(gid, new)
+        row = row_of_new(0, gid, new)
         with trio.CancelScope(shield=True):
             try:
                 await self._journal.append(Write(gid=gid, rows=(row_of(gid, began),), change=new))
@@ -307,27 +307,3 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {self._node!r}>"
-
-
-def _row_of_new(gid: str, new: NewTransaction) -> Transaction:
-    """A new transaction's row before anybody has read it: its ``id`` is 0, only the database knows the real one."""
-    return Transaction(
-        id=0,
-        gid=gid,
-        pattern=new.pattern,
-        workflow=new.workflow,
-        version=new.version,
-        status=new.status,
-        owner=new.owner,
-        wake_at=new.wake_at,
-        attempt_count=0,
-        last_error="",
-        input=new.input,
-        options=new.options,
-        result=None,
-        reason="",
-        created_at=new.created_at,
-        updated_at=new.created_at,
-        finished_at=None,
-        nudged_at=None,
-    )

@@ -50,12 +50,6 @@ def change_of(
     return msgspec.structs.replace(RowChange(updated_at=updated_at), **wanted)
 
 
-def changed(row: Transaction, change: RowChange) -> Transaction:
-    """The row as the change leaves it."""
-    values = {name: getattr(change, name) for name in RowChange.__struct_fields__}
-    return msgspec.structs.replace(row, **{name: value for name, value in values.items() if value is not msgspec.UNSET})
-
-
 def _status_of(kernel: Kernel, status: Status) -> Status:
     match kernel.phase:
         case "running":
