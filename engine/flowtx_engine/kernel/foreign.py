@@ -56,7 +56,7 @@ def foreign_await(run: str, coro: Coroutine[object, object, object]) -> ForeignA
 
 def foreign_call(run: str, error: BaseException) -> ForeignAwaitError | None:
     """The error for what a workflow got from an event loop that it cannot use; None for every other error."""
-    if not isinstance(error, RuntimeError):
+    if not isinstance(error, RuntimeError | AttributeError):
         return None
     chain = _raised_in(error.__traceback__)
     if not chain or _library_of(chain[-1][0]) not in _LOOPS:
