@@ -31,7 +31,7 @@ T = TypeVar("T")
 FOREIGN_AWAITS_MAX = 100
 """A coroutine that keeps awaiting foreign things after so many refusals is closed."""
 REFUSALS_MAX = 1_000
-"""A dropped workflow that goes on asking after so many refusals is suspended instead, for it would ask for ever."""
+"""A dropped workflow that goes on after so many refusals is left at its next wait, for it would go on for ever."""
 TURNS_MAX = 1_000_000
 """A task that takes a turn when its run has taken so many for one event is closed, for it would go on for ever."""
 
@@ -118,8 +118,6 @@ class Loop(ABC):
 
     def ask(self, command: Command) -> Awaitable[object]:
         """Hand a command over."""
-        if self.is_closed and self._refusal_count >= REFUSALS_MAX:
-            return Ask(command)  # which suspends it, and nobody takes the command
         self.speaking()
         return Ask(command)
 
@@ -162,6 +160,8 @@ class Loop(ABC):
         """The task that is speaking; raises ``RunClosed`` when none can."""
         if self.is_closed:
             self._refusal_count += 1
+            if self._refusal_count > REFUSALS_MAX and self._root is not None:
+                return self._root  # let it come to its next wait, where it is left: nobody takes what it asks for
             raise RunClosed(f"{self.name} was dropped; nothing it asks for is performed")
         if self._current is None:
             raise RunClosed(f"tx of {self.name} was used outside its workflow")
@@ -189,6 +189,9 @@ class Loop(ABC):
 
     def spawn(self, task: Task) -> None:
         """A fresh task, at the end of the queue."""
+        if self.is_closed:  # nobody will run it, and Python would warn of a coroutine that was never awaited
+            task.close()
+            return
         task.status.tasks[task] = None
         self._others[task] = None
         self._ready.append(task)
