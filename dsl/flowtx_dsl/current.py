@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
 from flowtx_dsl.errors import WorkflowError
@@ -36,6 +36,11 @@ def current_step() -> CurrentStep:
         ) from None
 
 
-def set_current_step(step: CurrentStep) -> None:
-    """Set for the running task; the engine does this before it calls a step's function."""
-    _current.set(step)
+def set_current_step(step: CurrentStep) -> Token[CurrentStep]:
+    """Set for the running task, until ``reset_current_step``; the engine does this before it calls a function."""
+    return _current.set(step)
+
+
+def reset_current_step(before: Token[CurrentStep]) -> None:
+    """The function has returned: what ``set_current_step`` gave says what was set before."""
+    _current.reset(before)

@@ -7,20 +7,21 @@ them reaches the workflow; and its result is encoded before anybody sees it.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol, TypeVar, cast
 
 import trio
 
-from flowtx_dsl import codec
 from flowtx_dsl.commands import Compensate
-from flowtx_dsl.current import CurrentStep, set_current_step
-from flowtx_dsl.errors import UNKNOWN, Ongoing, Refused, StepTimeout
+from flowtx_dsl.current import CurrentStep, reset_current_step, set_current_step
+from flowtx_dsl.errors import UNKNOWN, Ongoing, Refused, StepFault, StepTimeout
 from flowtx_dsl.targets import FunctionTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 
 T = TypeVar("T")
+
+_OURS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
 
 class RunSync(Protocol):
@@ -43,24 +44,43 @@ class Threads:
 
 
 async def perform_function(target: FunctionTarget, attempt: Attempt, run_sync: RunSync) -> Outcome:
-    """Call the function once and say what became of it.
+    """Call the function once and say what became of it; never raises but when it is cancelled.
 
     A sync function cannot be interrupted: past its ``timeout_s`` it is waited for all the same, and its outcome counts.
     """
-    set_current_step(CurrentStep(gid=attempt.gid, address=attempt.address, key=attempt.key, attempt=attempt.number))
     timeout_s = attempt.command.timeout_s
+    step = CurrentStep(gid=attempt.gid, address=attempt.address, key=attempt.key, attempt=attempt.number)
+    before = set_current_step(step)
     try:
-        with trio.fail_after(float("inf") if timeout_s is None else timeout_s):
+        with trio.move_on_after(math.inf if timeout_s is None else timeout_s) as scope:
             value = await _call(target, attempt, run_sync)
-        encoded = codec.encode(value, what=f"the result of {target.name}")
-        target.result.decode(encoded, what=f"the result of {target.name}")
-    except trio.TooSlowError as error:
-        timeout = StepTimeout(f"{target.name} took longer than its timeout_s={timeout_s}")
-        timeout.__cause__ = error
-        return Outcome(kind="unknown", error=timeout)
+            return Outcome(kind="succeeded", value=_encode_result(target, attempt, value))
+        assert scope.cancelled_caught, scope
+        return Outcome(kind="unknown", error=StepTimeout(f"{target.name} took longer than its timeout_s={timeout_s}"))
     except Exception as raised:
         return _outcome_of(_unwrap(raised))
-    return Outcome(kind="succeeded", value=encoded)
+    except BaseException as raised:
+        if _is_ours(raised):
+            raise
+        # sys.exit() in a step, or asyncio's CancelledError: the step's own affair, and not the end of the engine.
+        fault = StepFault(f"{target.name} raised {type(raised).__qualname__}, which is no Exception")
+        fault.__cause__ = raised
+        return Outcome(kind="unknown", error=fault)
+    finally:
+        reset_current_step(before)
+
+
+def _encode_result(target: FunctionTarget, attempt: Attempt, value: object) -> bytes:
+    if isinstance(attempt.command, Compensate):
+        return b"null"  # nobody reads it, and a compensation must not fail because it cannot be written
+    return target.result.encode(value, what=f"the result of {target.name}")
+
+
+def _is_ours(raised: BaseException) -> bool:
+    """True for what trio and the person at the keyboard use to end tasks, also inside a group."""
+    if isinstance(raised, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", raised).subgroup(_OURS) is not None
+    return isinstance(raised, _OURS)
 
 
 async def _call(target: FunctionTarget, attempt: Attempt, run_sync: RunSync) -> object:
@@ -71,7 +91,8 @@ async def _call(target: FunctionTarget, attempt: Attempt, run_sync: RunSync) -> 
     if _is_async(target.fn):
         value = fn(*args)
     else:
-        value = await run_sync(partial(fn, *args))
+        # In a tuple, because trio takes a coroutine that comes back from a thread for a mistake.
+        (value,) = await run_sync(lambda: (fn(*args),))
     # A sync callable may hand back a coroutine too: a lambda around an async function, for one.
     return await value if inspect.isawaitable(value) else value
 

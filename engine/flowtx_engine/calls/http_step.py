@@ -6,17 +6,21 @@ of DTM (spec 3.1, 3.2), exactly: any participant written for DTM in any language
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 import trio
 
+from flowtx_dsl.commands import Compensate
 from flowtx_dsl.errors import Ongoing, PayloadError, Refused, StepFault, StepTimeout
 from flowtx_dsl.targets import HttpTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.calls.http_types import HttpFault, HttpRequest, HttpResponse, HttpTransport
 
+_SAFE_IN_KEY = "!\"#$&'()*+,/:;<=>?@[]^`{|}"
+"""A gid may hold what no header can; all of it but letters, digits and these is percent-encoded in the key."""
 BODY_SHOWN_MAX = 4096
 """Longer answers are cut in error texts."""
 
@@ -29,15 +33,19 @@ async def perform_http(
         return Outcome(kind="succeeded")
     timeout_s = attempt.command.timeout_s or default_timeout_s
     try:
-        with trio.fail_after(timeout_s):
+        with trio.move_on_after(timeout_s):
             response = await transport.send(request_of(target, attempt))
-    except trio.TooSlowError:
-        return Outcome(kind="unknown", error=StepTimeout(f"{target.url} did not answer within {timeout_s:g} s"))
-    except HttpFault as fault:
-        error = StepFault(str(fault))
-        error.__cause__ = fault
+            return outcome_of(_as_asked(target, attempt), response)
+    except Exception as raised:  # an HttpFault, and whatever a URL or a gid that cannot be sent leads to
+        error = StepFault(str(raised) if isinstance(raised, HttpFault) else f"{target.url} cannot be called: {raised}")
+        error.__cause__ = raised
         return Outcome(kind="unknown", error=error)
-    return outcome_of(target, response)
+    return Outcome(kind="unknown", error=StepTimeout(f"{target.url} did not answer within {timeout_s:g} s"))
+
+
+def _as_asked(target: HttpTarget[Any], attempt: Attempt) -> HttpTarget[Any]:
+    """Nobody reads what a compensation answers, so it need not be of any type."""
+    return replace(target, result_type=None) if isinstance(attempt.command, Compensate) else target
 
 
 def request_of(target: HttpTarget[Any], attempt: Attempt) -> HttpRequest:
@@ -51,12 +59,14 @@ def request_of(target: HttpTarget[Any], attempt: Attempt) -> HttpRequest:
             "trans_type": target.trans_type,
         }
     )
-    scheme, host, path, own_query, _ = urlsplit(target.url)
-    url = urlunsplit((scheme, host, path, f"{own_query}&{query}" if own_query else query, ""))
+    url = target.url.partition("#")[0]
+    between = "?" if "?" not in url else "" if url.endswith("?") else "&"
     given = {name.lower() for name, _ in target.headers}
-    defaults = (("Content-Type", "application/json"), ("Idempotency-Key", attempt.key))
+    defaults = (("Content-Type", "application/json"), ("Idempotency-Key", quote(attempt.key, safe=_SAFE_IN_KEY)))
     headers = tuple(header for header in defaults if header[0].lower() not in given) + target.headers
-    return HttpRequest(method=target.method or ("POST" if body else "GET"), url=url, headers=headers, body=body)
+    return HttpRequest(
+        method=target.method or ("POST" if body else "GET"), url=f"{url}{between}{query}", headers=headers, body=body
+    )
 
 
 def outcome_of(target: HttpTarget[Any], response: HttpResponse) -> Outcome:
@@ -89,7 +99,7 @@ def _as_json(body: bytes) -> bytes:
         return b"null"
     try:
         msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):  # or nested so deep that nobody could read it
         return msgspec.json.encode(body.decode(errors="replace"))
     return body
 
