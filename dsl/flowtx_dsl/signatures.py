@@ -80,9 +80,9 @@ class Signature:
 
     def encode_args(self, args: tuple[object, ...]) -> bytes:
         """Arguments as a JSON array; raises ``PayloadError`` or, too many or too few, ``WorkflowError``."""
-        self.check_count(len(args))
-        if not args:
+        if not args and not self.least:
             return b"[]"
+        self.check_count(len(args))
         try:
             encoded = writing.write(args)
         except Exception as error:

@@ -17,8 +17,11 @@ from flowtx_dsl.errors import ForeignAwaitError
 
 Place = tuple[CodeType, int]
 """A function and the line in it."""
+Hidden = tuple[dict[str, object], object]
+"""Where trio notes the running task, and the task."""
 
 # The longest first, because what is installed often stands inside the folder of the standard library.
+_modules = sys.modules
 _LIBRARIES = sorted(
     {f"{sysconfig.get_path(kind)}/" for kind in ("stdlib", "purelib", "platlib")}, key=len, reverse=True
 )
@@ -27,24 +30,25 @@ _DUNDER = re.compile(r"\.__\w+__$")
 _LOOPS = ("trio", "asyncio", "anyio", "sniffio")
 
 
-def hide_loop() -> object:
+def hide_loop() -> Hidden | None:
     """Take trio's note of the running task away while workflow code runs; hand what this returns to ``show_loop``.
 
     A nursery or a cancel scope is opened without a wait that the kernel could refuse: it would be opened in the
     driver's own task, left open when the workflow waits, and bring the whole event loop down. Without the note trio
     raises instead.
     """
-    run = sys.modules.get("trio._core._run")
+    run = _modules.get("trio._core._run")
     if run is None:
         return None
     notes: dict[str, object] = run.GLOBAL_RUN_CONTEXT.__dict__
-    return notes.pop("task", None)
+    task = notes.pop("task", None)
+    return None if task is None else (notes, task)
 
 
-def show_loop(hidden: object) -> None:
+def show_loop(hidden: Hidden | None) -> None:
     """Put back what ``hide_loop`` took away."""
     if hidden is not None:
-        sys.modules["trio._core._run"].GLOBAL_RUN_CONTEXT.task = hidden
+        hidden[0]["task"] = hidden[1]
 
 
 def foreign_await(run: str, coro: Coroutine[object, object, object]) -> ForeignAwaitError:

@@ -22,10 +22,11 @@ from typing import Literal, assert_never
 
 import msgspec
 
+from flowtx_dsl.codec import misfit
 from flowtx_dsl.commands import Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
 from flowtx_dsl.errors import Cancelled as CancelledError
-from flowtx_dsl.errors import FlowtxError, PayloadError
+from flowtx_dsl.errors import FlowtxError
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
@@ -166,13 +167,16 @@ class Kernel(Loop):
         command = asked.command
         value: object = None
         if isinstance(command, Step):
+            decoder = command.call.target.result
             try:
-                value = command.call.target.result.decode(fact.value, what=f"the result of {command.call.name}")
-            except PayloadError as error:
-                raise mismatch.misfit(self.name, asked, error.message) from error
-            registered = self._registered.get(asked.address)
-            if registered is not None:
-                registered.result = bytes(fact.value)
+                value = decoder.decode_plainly(fact.value)
+            except Exception as error:  # as in Decoder.decode, whose text costs more than most results
+                unfit = misfit(f"the result of {command.call.name}", decoder.wanted, error)
+                raise mismatch.misfit(self.name, asked, unfit.message) from error
+            if command.compensation is not None:
+                registered = self._registered.get(asked.address)
+                if registered is not None:
+                    registered.result = bytes(fact.value)
         self._resume(asked, value, None)
 
     def _take_error(self, asked: Asked, fact: Refused | Failed) -> None:

@@ -337,11 +337,10 @@ def payload_of(command: Command) -> bytes:
 def _record_of(command: Command) -> CallRecord:
     if isinstance(command, Sleep):
         return CallRecord(name=command.name, where=command.where)
-    call = command.call
-    size = len(call.payload)
-    if size <= ARGS_KEPT_MAX:
-        return CallRecord(name=call.name, where=command.where, args=msgspec.Raw(call.payload))
-    return CallRecord(name=call.name, where=command.where, digest=digest_of(call.payload), size=size)
+    payload, name = command.call.payload, command.call.target.name
+    if len(payload) <= ARGS_KEPT_MAX:
+        return CallRecord(name=name, where=command.where, args=msgspec.Raw(payload))
+    return CallRecord(name=name, where=command.where, digest=digest_of(payload), size=len(payload))
 
 
 def digest_of(payload: bytes) -> str:
