@@ -122,8 +122,8 @@ class ForeignAwaitError(FlowtxError):
     """A workflow awaited something that is not a word of ``tx``; it would not be journaled."""
 
     remedy = (
-        "Put the I/O into a function and call it with tx.step(...); "
-        "wait with tx.sleep(...), and read the time with tx.now()."
+        "Put the I/O into a function and call it with tx.step(...); wait with tx.sleep(...), "
+        "branch with tx.open_nursery(), limit with tx.move_on_after(...)."
     )
 
 

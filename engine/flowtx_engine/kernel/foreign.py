@@ -78,7 +78,7 @@ def _foreign(run: str, verb: str, chain: list[Place], otherwise: str) -> Foreign
     what = _spell(chain[last + 1][0]) if last + 1 < len(chain) else otherwise
     return ForeignAwaitError(
         f"{run} {verb} {what} at {code.co_filename}:{line} (in {code.co_qualname}); "
-        "only the words of tx can be awaited in a workflow"
+        "in a workflow only the words of tx wait"
     )
 
 
