@@ -21,7 +21,8 @@ class Retry:
 
     By default a step is tried until it has an outcome. ``attempts_max`` (1: no retry) gives it up after so many
     faults, ``give_up_on`` at once on these exception types; the workflow then gets the last exception, and the
-    step's compensation stays due, because nobody knows whether the step happened.
+    step's compensation stays due, because nobody knows whether the step happened. With ``ongoing_counts`` an "ongoing"
+    answer is one of these faults, so that it can be the last.
     """
 
     first_s: float = 1.0
@@ -31,6 +32,7 @@ class Retry:
     attempts_max: int | None = None
     give_up_on: tuple[type[Exception], ...] = ()
     ongoing_s: float | None = None
+    ongoing_counts: bool = False
 
     def __post_init__(self) -> None:
         ongoing_s = 0.0 if self.ongoing_s is None else self.ongoing_s

@@ -5,12 +5,14 @@ The law of this file: nothing is left out and nothing is made up: each line is o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import msgspec
 
+from flowtx.dtm.wire.views import saga_order_of
+from flowtx_dsl.patterns.saga import addresses_of, first_call_of
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import (
     Attempted,
@@ -31,6 +33,8 @@ from flowtx_engine.runtime.history import reason_of
 
 Op = Literal["action", "compensate", ""]
 Mood = Literal["good", "bad", "waiting", "plain"]
+
+BranchOf = Callable[[str], str]
 
 COMPENSATION = "/c"
 """What the address of a compensation ends in; before it stands the address of its step."""
@@ -53,17 +57,28 @@ class Line:
 
 def lines_of(transaction: Transaction, events: Sequence[Event]) -> list[Line]:
     """The lines of a transaction's journal."""
-    is_saga = transaction.pattern == "saga"
-    return [_line_of(event, is_saga=is_saga) for event in events]
+    branch_of = _branches_of(transaction)
+    return [_line_of(event, branch_of) for event in events]
 
 
-def _line_of(event: Event, *, is_saga: bool) -> Line:
+def _branches_of(transaction: Transaction) -> BranchOf | None:
+    """What finds a saga's branch by the address of any of its calls; None for what has no branches."""
+    if transaction.pattern != "saga":
+        return None
+    order = saga_order_of(transaction)
+    branches = {address: step.branch_id for address, step in zip(addresses_of(order), order.steps, strict=True)}
+    return lambda address: branches.get(first_call_of(order, address), address)
+
+
+def _line_of(event: Event, branch_of: BranchOf | None) -> Line:
     fact = event.fact
     match fact:
         case Attempted() | Succeeded() | Refused() | Failed():
-            return _step_line(event, fact, is_saga=is_saga)
+            return _step_line(event, fact, branch_of)
         case Began():
             return _run_line(event, f"{fact.workflow} version {fact.version}", "began")
+        case Fired() if branch_of is not None:
+            return _run_line(event, "timeout", "has come")
         case Fired():
             return Line(at=event.at, place=event.address, op="", what="sleep", outcome="is over", mood="plain")
         case Cancelled():
@@ -85,14 +100,14 @@ def _run_line(event: Event, what: str, outcome: str, *, mood: Mood = "plain", no
     return Line(at=event.at, place="", op="", what=what, outcome=outcome, mood=mood, note=note)
 
 
-def _step_line(event: Event, fact: StepFact, *, is_saga: bool) -> Line:
+def _step_line(event: Event, fact: StepFact, branch_of: BranchOf | None) -> Line:
     outcome, mood, note = _outcome_of(event, fact)
     step = event.address.removesuffix(COMPENSATION)
     return Line(
         at=event.at,
-        place=branch_of(step) if is_saga else step,
+        place=step if branch_of is None else branch_of(step),
         op="compensate" if step != event.address else "action",
-        what=spell_saga_call(fact.call) if is_saga else spell_call(fact.call),
+        what=spell_call(fact.call) if branch_of is None else spell_saga_call(fact.call),
         outcome=outcome if fact.attempt == 1 else f"{outcome}, attempt {fact.attempt}",
         mood=mood,
         note=cut(note),
@@ -113,11 +128,6 @@ def _outcome_of(event: Event, fact: StepFact) -> tuple[str, Mood, str]:
             return fact.outcome, "waiting", f"{reason_of(fact.error)}; {again}"
         case _:
             assert_never(fact)
-
-
-def branch_of(address: str) -> str:
-    """DTM's branch id of a saga's step: steps count from 0, branches from 01."""
-    return f"{int(address) + 1:02d}" if address.isdigit() else address
 
 
 def spell_call(call: CallRecord) -> str:

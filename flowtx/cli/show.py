@@ -24,11 +24,14 @@ from flowtx.cli.printing import (
     time_of_day,
 )
 from flowtx.cli.reading import reading
-from flowtx.dtm.wire.views import view_saga_branches
+from flowtx.dtm.wire.views import saga_order_of, view_saga_branches
 from flowtx_dsl.errors import NoSuchTransaction
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event, encode_fact
 from flowtx_engine.runtime.history import event_of
+
+WAITS_SHOWN_MAX = 10
+"""So many branches that a saga waits for are named; the others are counted."""
 
 MOOD_STYLES: dict[Mood, Style] = {"good": "green", "bad": "red", "waiting": "yellow", "plain": ""}
 
@@ -133,9 +136,17 @@ def _facts_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> It
 
 
 def _next_of_saga(row: Transaction, events: Sequence[Event]) -> list[str]:
-    """The action whose outcome a saga waits for. Steps run one after another, so it is the first that has none."""
+    """The actions whose outcomes a saga waits for: those that have none and come after none that has none."""
+    order = saga_order_of(row)
     actions = [branch for branch in view_saga_branches(row, events) if branch.op == "action"]
-    return [f"branch {branch.branch_id} {branch.url}" for branch in actions if branch.status == "prepared"][:1]
+    open_ones = {i for i, branch in enumerate(actions) if branch.status == "prepared"}
+    if order.concurrent:
+        open_ones = {i for i in open_ones if not (order.after and open_ones.intersection(order.after[i]))}
+    else:
+        open_ones = set(sorted(open_ones)[:1])
+    told = [f"branch {actions[i].branch_id} {actions[i].url}" for i in sorted(open_ones)]
+    more = len(told) - WAITS_SHOWN_MAX
+    return told if more <= 0 else [*told[:WAITS_SHOWN_MAX], f"{more} more branches"]
 
 
 def _times_of(row: Transaction, now_at: float) -> Text:

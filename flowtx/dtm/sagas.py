@@ -11,10 +11,12 @@ from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.options import base_interval_s
 from flowtx.dtm.wire.requests import TransactionRequest
 from flowtx.settings import Settings
-from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
+from flowtx_dsl.patterns.saga import SagaOrder, SagaStep, levels_of
 
 STEPS_MAX = 10_000
 """The most steps of one saga: each is kept in memory while the saga runs."""
+LEVELS_MAX = 100
+"""The most steps of a concurrent saga that wait for one another in a row: each is a nursery inside another."""
 
 
 class _Custom(msgspec.Struct, frozen=True):
@@ -33,9 +35,9 @@ def saga_input(request: TransactionRequest, settings: Settings) -> bytes:
 
 
 def order_of(request: TransactionRequest, settings: Settings) -> SagaOrder:
-    """The saga that a request orders; raises ``RequestError`` for one that this version cannot run as ordered."""
+    """The saga that a request orders; raises ``RequestError`` for one that nobody could run."""
     _check_size(request)
-    _check_features(request)
+    custom = _read_custom(request.custom_data)
     steps = tuple(
         SagaStep(
             branch_id=f"{i + 1:02d}",
@@ -48,12 +50,18 @@ def order_of(request: TransactionRequest, settings: Settings) -> SagaOrder:
     for step in steps:
         _check_transport(request.protocol, step.action)
         _check_transport(request.protocol, step.compensate)
-    return SagaOrder(
+    order = SagaOrder(
         steps=steps,
         request_timeout_s=float(request.request_timeout if request.request_timeout > 0 else settings.request_timeout_s),
         retry_interval_s=float(base_interval_s(request, retry_interval_s=settings.retry_interval_s)),
         branch_headers=tuple(request.branch_headers.items()),
+        concurrent=bool(custom.concurrent),
+        after=_after_of(custom, len(steps)),
+        timeout_s=max(request.timeout_to_fail, 0),
+        retry_limit=max(request.retry_limit, 0),
     )
+    _check_levels(order)
+    return order
 
 
 def _check_size(request: TransactionRequest) -> None:
@@ -65,17 +73,37 @@ def _check_size(request: TransactionRequest) -> None:
         raise RequestError(f"the saga has {len(request.steps)} steps, expected at most {STEPS_MAX}")
 
 
-def _check_features(request: TransactionRequest) -> None:
-    custom = _read_custom(request.custom_data)
-    asked = {
-        "concurrent steps (custom_data.concurrent)": custom.concurrent,
-        "orders between steps (custom_data.orders)": custom.orders,
-        "a timeout (timeout_to_fail)": request.timeout_to_fail > 0,
-        "a retry limit (retry_limit)": request.retry_limit > 0,
-    }
-    missing = [name for name, is_asked in asked.items() if is_asked]
-    if missing:
-        raise RequestError(f"this version of flowtx does not run sagas with {', '.join(missing)} yet")
+def _after_of(custom: _Custom, step_count: int) -> tuple[tuple[int, ...], ...]:
+    """Which steps each one comes after; empty when their sequence says it all."""
+    orders = {i: before for i, before in (custom.orders or {}).items() if before and 0 <= i < step_count}
+    for i, before in orders.items():
+        for j in before:
+            if not 0 <= j < step_count:
+                raise RequestError(
+                    f"custom_data.orders: step {i} waits for step {j}, expected one of the {step_count} steps, "
+                    "which count from 0"
+                )
+            if not custom.concurrent and j >= i:
+                raise RequestError(
+                    f"custom_data.orders: step {i} waits for step {j}, expected an earlier one, because the steps "
+                    "run one after another (custom_data.concurrent is false)"
+                )
+    if not custom.concurrent or not orders:
+        return ()
+    return tuple(tuple(sorted(set(orders.get(i, ())))) for i in range(step_count))
+
+
+def _check_levels(order: SagaOrder) -> None:
+    if not order.concurrent:
+        return
+    try:
+        level_count = len(levels_of(order))
+    except ValueError as error:
+        raise RequestError(f"custom_data.orders: {error}, so that none of them could ever begin") from error
+    if level_count > LEVELS_MAX:
+        raise RequestError(
+            f"custom_data.orders: {level_count} steps wait for one another in a row, expected at most {LEVELS_MAX}"
+        )
 
 
 def _read_custom(custom_data: str) -> _Custom:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from typing import cast
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given
@@ -20,7 +22,7 @@ from flowtx_engine.runtime.engine import Engine
 Scripts = dict[str, list[Behaviour]]
 
 
-def order_of(step_count: int) -> SagaOrder:
+def order_of(step_count: int, **more: object) -> SagaOrder:
     """A saga over so many services."""
     steps = tuple(
         SagaStep(
@@ -31,7 +33,8 @@ def order_of(step_count: int) -> SagaOrder:
         )
         for i in range(step_count)
     )
-    return SagaOrder(steps=steps, request_timeout_s=3.0, retry_interval_s=10.0)
+    order = SagaOrder(steps=steps, request_timeout_s=3.0, retry_interval_s=10.0)
+    return msgspec.structs.replace(order, **more)
 
 
 def world_of(scripts: Scripts, *, node_count: int = 1) -> tuple[list[World], MakeWorld]:
@@ -48,11 +51,11 @@ def world_of(scripts: Scripts, *, node_count: int = 1) -> tuple[list[World], Mak
     return worlds, make_world
 
 
-async def submit(engine: Engine, step_count: int) -> None:
+async def submit(engine: Engine, step_count: int, **more: object) -> None:
     """A client that asks again until the saga has ended."""
     while True:
         try:
-            await engine.run(saga, order_of(step_count), gid="s-1")
+            await engine.run(saga, order_of(step_count, **more), gid="s-1")
         except flowtx.TransactionFailed:
             return
         except flowtx.JournalUnavailable:
@@ -93,6 +96,44 @@ def test_a_saga_survives_every_single_fault(scripts: Scripts) -> None:
 
     proof = single_faults_everywhere(make_world, scenario, check=check)
     assert proof.crash_count > 0
+
+
+CONCURRENT: dict[str, tuple[Scripts, dict[str, object]]] = {
+    "all accept": ({}, {}),
+    "the second refuses while the others are on their way": ({"/1/do": ["refuse"]}, {}),
+    "the last of a chain refuses": ({"/2/do": ["refuse"]}, {"after": ((), (0,), (1,))}),
+    "the first hangs until time is up": ({"/0/do": ["hang", "hang", "hang"]}, {"timeout_s": 20}),
+    "too many faults": ({"/1/do": ["break", "ongoing", "break"]}, {"retry_limit": 2, "after": ((), (), (0, 1))}),
+}
+
+
+@pytest.mark.parametrize(("scripts", "more"), CONCURRENT.values(), ids=CONCURRENT.keys())
+def test_a_concurrent_saga_survives_every_single_fault(scripts: Scripts, more: dict[str, object]) -> None:
+    _, make_world = world_of(scripts)
+
+    async def scenario(engine: Engine) -> None:
+        await submit(engine, 3, concurrent=True, **more)
+
+    after = cast("tuple[tuple[int, ...], ...]", more.get("after", ((), (), ())))
+    proof = single_faults_everywhere(make_world, scenario, check=lambda world: check_partly_ordered(world, after))
+    assert proof.crash_count > 0
+
+
+def check_partly_ordered(world: World, after: tuple[tuple[int, ...], ...]) -> None:
+    """All or nothing; no step acts before those it comes after, none of them is taken back before it."""
+    (row,) = world.transactions()
+    assert row.is_final
+    acted = world.participants.acted_ops("s-1")
+    actions = [int(each[:2]) - 1 for each in acted if each.endswith("action")]
+    compensations = [int(each[:2]) - 1 for each in acted if each.endswith("compensate")]
+    if row.status == "succeed":
+        assert (sorted(actions), compensations) == ([0, 1, 2], [])
+    else:
+        assert sorted(compensations) == sorted(actions), (acted, "every action taken back")
+    for i, before in enumerate(after):
+        for j in before:
+            assert i not in actions or actions.index(j) < actions.index(i), acted
+            assert i not in compensations or compensations.index(i) < compensations.index(j), acted
 
 
 behaviours = st.sampled_from(["accept", "refuse", "ongoing", "break", "hang", "accept silently"])

@@ -1,21 +1,41 @@
-"""DTM's saga: its steps one after another, and back again, newest first, when one is refused (spec 4.2).
+"""DTM's saga: its steps forward, and back again when one is refused, when time is up or when tries are (spec 4.2).
 
 The law of this file: it is a workflow like any other and knows nothing of wires. Whatever it needs stands in its input,
 so that a run goes on unchanged when a server's settings change.
+
+Its shapes, and where branch ``i`` stands in the journal in each (``addresses_of`` tells)::
+
+    one after another               i
+    the same with a timeout         1 + i          after the scope of the deadline
+    the same with a retry limit     (1 + i)/0/n    its n-th call, in a nursery of its own
+    concurrent                      (1 + l)/j/n    its n-th call, as the j-th branch of the nursery of level l
+
+A concurrent saga opens one nursery a level, all at once: a branch waits for those it comes after and for nothing else.
+On the way back the kernel takes a nursery as one, the highest level first, so a branch is taken back before those it
+came after.
 """
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from functools import lru_cache
+from urllib.parse import quote
+
 import msgspec
 
-from flowtx_dsl.errors import Abort, Refused
+from flowtx_dsl.errors import Abort, Ongoing, Refused, StepFault
 from flowtx_dsl.policies import Retry
+from flowtx_dsl.structured import CancelScope, Event
 from flowtx_dsl.targets import HttpTarget
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import workflow
 
 PAUSE_MAX_S = 3600.0
 """Doubling pauses stop growing here; DTM's grow for ever (spec 12.7)."""
+TIMEOUT_MAX_S = 100 * 365 * 86_400
+"""A longer timeout is kept as this one, which calendars can spell."""
+ONE_CALL = Retry(attempts_max=1, ongoing_counts=True)
+"""With a retry limit every call has an outcome, because every call counts, "ongoing" ones too (spec 4.2)."""
 
 
 class SagaStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,44 +53,184 @@ class SagaOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``request_timeout_s`` limits each call. ``retry_interval_s`` is the base of its pauses, in seconds: a participant
     that answers "ongoing" is asked again after it, the k-th consecutive fault is followed by it times 2 to the k.
     ``branch_headers`` travel with every call.
+
+    ``concurrent`` steps begin all at once, but each after those that ``after`` names for it, by their numbers from 0
+    (empty: none waits). ``timeout_s`` (0: none) turns the saga round so many seconds after it began, ``retry_limit``
+    (0: none) when so many calls over the whole saga, repeated at once, had no outcome.
     """
 
     steps: tuple[SagaStep, ...]
     request_timeout_s: float
     retry_interval_s: float
     branch_headers: tuple[tuple[str, str], ...] = ()
+    concurrent: bool = False
+    after: tuple[tuple[int, ...], ...] = ()
+    timeout_s: int = 0
+    retry_limit: int = 0
 
 
+@lru_cache(maxsize=1024)
 def retry_of(retry_interval_s: float) -> Retry:
     """The pauses of a saga (spec 5.2): doubling from the base, which "ongoing" leaves as it is, and no dice."""
     first_s = 2 * retry_interval_s
     return Retry(first_s=first_s, factor=2.0, cap_s=max(PAUSE_MAX_S, first_s), jitter=0.0)
 
 
-def address_of(branch_index: int) -> str:
-    """Where a branch's action stands in the journal; its compensation stands at ``<address>/c``."""
-    return str(branch_index)
+def levels_of(order: SagaOrder) -> list[list[int]]:
+    """The steps of a concurrent saga by level: a step stands one above the highest of those it comes after.
+
+    Raises ``ValueError`` when steps wait for each other.
+    """
+    if not order.after:
+        return [list(range(len(order.steps)))] if order.steps else []
+    followers: list[list[int]] = [[] for _ in order.steps]
+    for i, before in enumerate(order.after):
+        for j in before:
+            followers[j].append(i)
+    missing = [len(before) for before in order.after]
+    levels: list[list[int]] = []
+    level = [i for i, count in enumerate(missing) if not count]
+    while level:
+        levels.append(level)
+        above: list[int] = []
+        for j in level:
+            for i in followers[j]:
+                missing[i] -= 1
+                if not missing[i]:
+                    above.append(i)
+        level = sorted(above)
+    if any(missing):
+        raise ValueError(f"steps {[i for i, count in enumerate(missing) if count]} wait for each other")
+    return levels
+
+
+def addresses_of(order: SagaOrder) -> list[str]:
+    """Where each branch's first call stands in the journal; its compensation stands at ``<address>/c``."""
+    if not order.concurrent:
+        first = 1 if _needs_scope(order) else 0
+        end = "/0/0" if order.retry_limit else ""
+        return [f"{first + i}{end}" for i in range(len(order.steps))]
+    found = {i: f"{1 + level}/{j}/0" for level, steps in enumerate(levels_of(order)) for j, i in enumerate(steps)}
+    return [found[i] for i in range(len(order.steps))]
+
+
+def first_call_of(order: SagaOrder, address: str) -> str:
+    """The address of a branch's first call, from that of any of its calls."""
+    return f"{address.rpartition('/')[0]}/0" if order.concurrent or order.retry_limit else address
 
 
 @workflow(name="dtm.saga")
 async def saga(tx: Tx, order: SagaOrder) -> None:
-    """Ask every participant in turn; a refusal turns the saga round, and the refused step is taken back too."""
-    retry = retry_of(order.retry_interval_s)
-    for step in order.steps:
+    """Ask every participant; what turns the saga round takes every step back that may have happened."""
+    if not _needs_scope(order):
+        for step in order.steps:
+            await _call(tx, step, order, _Calls(0))
+        return
+    failures: list[Abort] = []
+    timeout_s = min(order.timeout_s, TIMEOUT_MAX_S)
+    with tx.move_on_after(timeout_s) if timeout_s else tx.CancelScope() as scope:
+        way = _Way(order, scope, failures, [tx.Event() for _ in order.steps])
+        await (_all_at_once(tx, way) if order.concurrent else _one_after_another(tx, way))
+    if failures:
+        raise failures[0]
+    if scope.cancelled_caught:
+        raise Abort(f"Timeout after {order.timeout_s} seconds")
+
+
+def _needs_scope(order: SagaOrder) -> bool:
+    return order.concurrent or order.timeout_s > 0 or order.retry_limit > 0
+
+
+class _Calls:
+    """How many more calls without an outcome the saga may make."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class _Way:
+    """What the branches of one run share: who comes after whom, and what ends them all."""
+
+    def __init__(self, order: SagaOrder, scope: CancelScope, failures: list[Abort], done: list[Event]) -> None:
+        self.order = order
+        self.scope = scope
+        self.failures = failures
+        self.done = done
+        self.calls = _Calls(order.retry_limit)
+
+    async def go(self, tx: Tx, i: int) -> None:
+        """One branch: wait for those it comes after, ask, and let those go on that come after it."""
+        for before in self.order.after[i] if self.order.after else ():
+            await self.done[before].wait()
+        try:
+            await _call(tx, self.order.steps[i], self.order, self.calls)
+        except Abort as failure:
+            # Not raised from here: each of the nurseries around would wrap it, and the first failure is the reason.
+            self.failures.append(failure)
+            self.scope.cancel()
+        else:
+            self.done[i].set()
+
+
+async def _all_at_once(tx: Tx, way: _Way) -> None:
+    async with AsyncExitStack() as nurseries:
+        for level in levels_of(way.order):
+            nursery = await nurseries.enter_async_context(tx.open_nursery())
+            for i in level:
+                nursery.start_soon(way.go, tx, i)
+
+
+async def _one_after_another(tx: Tx, way: _Way) -> None:
+    for i in range(len(way.order.steps)):
+        if not way.order.retry_limit:
+            await _call(tx, way.order.steps[i], way.order, way.calls)
+            continue
+        # In a nursery, so that the branches after it stand where they do however many calls this one takes.
+        async with tx.open_nursery() as nursery:
+            nursery.start_soon(way.go, tx, i)
+        await tx.checkpoint()  # a failure ends the run here
+
+
+async def _call(tx: Tx, step: SagaStep, order: SagaOrder, calls: _Calls) -> None:
+    """Ask a participant until it has acted; raises ``Abort`` when it refuses or no more calls are left."""
+    action, compensate = _targets(tx, step, order)
+    undo: HttpTarget[None] | None = compensate
+    while True:
         try:
             await tx.step(
-                _target(step.action, step, order),
+                action,
                 step.payload,
-                compensate=_target(step.compensate, step, order),
+                compensate=undo,
                 compensate_refused=True,
-                retry=retry,
+                retry=ONE_CALL if order.retry_limit else retry_of(order.retry_interval_s),
                 timeout_s=order.request_timeout_s,
             )
         except Refused as refusal:
             raise Abort(f"url:{step.action} return failed: {refusal.message}") from refusal
+        except (StepFault, Ongoing) as fault:  # given up, which only a retry limit brings about
+            if not calls.left:
+                reason = f"RetryCount is greater than RetryLimit, RetryLimit: {order.retry_limit}"
+                raise Abort(reason) from fault
+            calls.left -= 1
+            undo = None  # it is due already, by the first call
+        else:
+            return
 
 
-def _target(url: str, step: SagaStep, order: SagaOrder) -> HttpTarget[None]:
-    return HttpTarget(
-        url=url, headers=order.branch_headers, result_type=None, branch_id=step.branch_id, trans_type="saga"
+def _targets(tx: Tx, step: SagaStep, order: SagaOrder) -> tuple[HttpTarget[None], HttpTarget[None]]:
+    """Whom to ask, and whom to ask to take it back."""
+    return (
+        _target(step.action, step.branch_id, order.branch_headers + _keys(tx, step, order, "action")),
+        _target(step.compensate, step.branch_id, order.branch_headers + _keys(tx, step, order, "compensate")),
     )
+
+
+def _target(url: str, branch_id: str, headers: tuple[tuple[str, str], ...]) -> HttpTarget[None]:
+    return HttpTarget(url=url, headers=headers, result_type=None, branch_id=branch_id, trans_type="saga")
+
+
+def _keys(tx: Tx, step: SagaStep, order: SagaOrder, op: str) -> tuple[tuple[str, str], ...]:
+    """With a retry limit every call is a step with a key of its own, but to the participant they are one."""
+    if not order.retry_limit or any(name.lower() == "idempotency-key" for name, _ in order.branch_headers):
+        return ()
+    return (("Idempotency-Key", quote(f"{tx.gid}/{step.branch_id}/{op}", safe="/")),)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import trio
 
-from flowtx_dsl.commands import Compensate, Sleep
+from flowtx_dsl.commands import Compensate, Sleep, Step
 from flowtx_dsl.errors import FlowtxError, NondeterminismError
+from flowtx_dsl.targets import FunctionTarget
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
 from flowtx_engine.journal.errors import ConflictError, SchemaError
@@ -60,7 +61,7 @@ class Driver:
         self._kernel = self._new_kernel()
         self._last: Event | None = None
         self._first = first
-        self._in_flight: dict[str, trio.CancelScope] = {}
+        self._in_flight: dict[str, _Flight] = {}
         # What the run waits for that is not on its way: timers, and calls that are due now or later. Kept as it
         # changes, so that a turn costs what it changes and not what a thousand branches wait for.
         self._unstarted: dict[str, Asked] = {}
@@ -177,7 +178,7 @@ class Driver:
         self.transaction = row
         await self._load()
         for address in [address for address in self._in_flight if self._kernel.asked(address) is None]:
-            self._in_flight[address].cancel()
+            self._in_flight[address].give_up()
         if row.is_final:
             self._tools.watch.tell(row)
         elif row.owner not in ("", self._tools.node):
@@ -204,10 +205,9 @@ class Driver:
             return  # a timer that is due goes first: it may be the deadline of what else is due
         for asked in due:
             if not self._must_wait_for_its_step(asked):
-                scope = trio.CancelScope()
-                self._in_flight[asked.address] = scope
+                flight = self._in_flight[asked.address] = _Flight(asked)
                 del self._unstarted[asked.address]
-                nursery.start_soon(self._perform, asked, scope)
+                nursery.start_soon(self._perform, asked, flight.scope)
 
     def _must_wait_for_its_step(self, asked: Asked) -> bool:
         """A compensation never overtakes a call of its own step that was given up but is still on its way."""
@@ -323,7 +323,7 @@ class Driver:
                 continue
             self._unstarted.pop(order.address, None)
             if order.address in self._in_flight:
-                self._in_flight[order.address].cancel()
+                self._in_flight[order.address].give_up()
 
     # -- resting
 
@@ -373,6 +373,30 @@ class Driver:
 
 def _due_at(asked: Asked) -> float:
     return asked.command.until_at if isinstance(asked.command, Sleep) else asked.retry_at
+
+
+class _Flight:
+    """A call on its way."""
+
+    __slots__ = ("_asked", "scope")
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self.scope = trio.CancelScope()
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more: cut it short, unless that would only hide what happens.
+
+        A remote participant goes on when one hangs up. If its step can be taken back, the call is let end, within its
+        timeout, so that the compensation does not overtake it (spec 12.19).
+        """
+        command = self._asked.command
+        if not isinstance(command, Step) or command.compensation is None or _is_local(command):
+            self.scope.cancel()
+
+
+def _is_local(step: Step) -> bool:
+    return isinstance(step.call.target, FunctionTarget)
 
 
 class _Put:

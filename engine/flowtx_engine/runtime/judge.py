@@ -26,10 +26,16 @@ def fact_of(asked: Asked, outcome: Outcome, *, now_at: float, dice: float) -> St
     takes_back = isinstance(asked.command, Compensate)
     if outcome.kind == "refused" and not takes_back:
         return Refused(call=asked.record, error=encode_error(error), attempt=attempt)
-    if outcome.kind == "unknown" and not takes_back and _gives_up(asked, error):
+    if _is_fault(asked, outcome) and not takes_back and _gives_up(asked, error):
         error.add_note(f"flowtx: attempt {attempt} of {name_of(asked.command)} at {asked.address} was the last")
         return Failed(call=asked.record, error=encode_error(error, with_trace=True), attempt=attempt)
     return _attempted(asked, outcome, error, now_at=now_at, dice=dice)
+
+
+def _is_fault(asked: Asked, outcome: Outcome) -> bool:
+    """True when the outcome counts towards giving the step up."""
+    assert not isinstance(asked.command, Sleep), asked
+    return outcome.kind == "unknown" or (outcome.kind == "ongoing" and asked.command.retry.ongoing_counts)
 
 
 def _gives_up(asked: Asked, error: Exception) -> bool:
@@ -42,7 +48,7 @@ def _attempted(asked: Asked, outcome: Outcome, error: Exception, *, now_at: floa
     assert not isinstance(asked.command, Sleep), asked
     match outcome.kind:
         case "ongoing":
-            fault_count = asked.fault_count
+            fault_count = asked.fault_count + asked.command.retry.ongoing_counts
         case "unknown" | "refused":
             fault_count = asked.fault_count + 1
         case "succeeded":

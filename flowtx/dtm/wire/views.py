@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from flowtx.dtm.wire.options import decode_options
-from flowtx_dsl.patterns.saga import SagaOrder, address_of, retry_of
+from flowtx_dsl.patterns.saga import SagaOrder, addresses_of, first_call_of, retry_of
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event, Refused, Succeeded
 
@@ -110,14 +110,23 @@ def _next_at(row: Transaction, interval_s: int) -> float:
     return row.updated_at + interval_s
 
 
+def saga_order_of(row: Transaction) -> SagaOrder:
+    """What a saga's row says was ordered."""
+    (order,) = msgspec.json.decode(row.input, type=tuple[SagaOrder])
+    return order
+
+
 def view_saga_branches(row: Transaction, events: Iterable[Event]) -> list[BranchView]:
     """Two rows a step, compensate before action (spec 4.2), as the journal knows them."""
-    (order,) = msgspec.json.decode(row.input, type=tuple[SagaOrder])
-    ends = {event.address: event for event in events if isinstance(event.fact, Succeeded | Refused)}
+    order = saga_order_of(row)
+    ends: dict[str, Event] = {}
+    for event in events:
+        if isinstance(event.fact, Succeeded | Refused):
+            is_compensation = event.address.endswith("/c")
+            ends[event.address if is_compensation else first_call_of(order, event.address)] = event
     created = spell_time(row.created_at)
     views: list[BranchView] = []
-    for i, step in enumerate(order.steps):
-        address = address_of(i)
+    for step, address in zip(order.steps, addresses_of(order), strict=True):
         for op, url, end in (
             ("compensate", step.compensate, ends.get(f"{address}/c")),
             ("action", step.action, ends.get(address)),

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowtx_dsl.commands import Compensate, Step
+from flowtx_dsl.commands import Compensate, Sleep, Step
 from flowtx_dsl.error_codec import encode_error
-from flowtx_dsl.errors import Refused
-from flowtx_dsl.patterns.saga import PAUSE_MAX_S, SagaOrder, SagaStep, address_of, retry_of, saga
+from flowtx_dsl.errors import Ongoing, Refused, StepFault
+from flowtx_dsl.patterns.saga import PAUSE_MAX_S, SagaOrder, SagaStep, addresses_of, first_call_of, retry_of, saga
 from flowtx_dsl.targets import HttpTarget
 from flowtx_engine.kernel import events
-from flowtx_engine.kernel.events import Began, Event, Succeeded
+from flowtx_engine.kernel.events import Began, Event, Failed, Fired, Succeeded
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked, Order
 
 
-def order_with(step_count: int, **more: float) -> SagaOrder:
-    return SagaOrder(
+def order_with(step_count: int, **more: object) -> SagaOrder:
+    usual = SagaOrder(
         steps=tuple(
             SagaStep(
                 branch_id=f"{i + 1:02d}", action=f"http://p/do{i}", compensate=f"http://p/undo{i}", payload=b"%d" % i
@@ -27,9 +27,10 @@ def order_with(step_count: int, **more: float) -> SagaOrder:
             for i in range(step_count)
         ),
         branch_headers=(("x-tenant", "t1"),),
-        request_timeout_s=more.get("request_timeout_s", 3.0),
-        retry_interval_s=more.get("retry_interval_s", 10.0),
+        request_timeout_s=3.0,
+        retry_interval_s=10.0,
     )
+    return msgspec.structs.replace(usual, **more)
 
 
 class Run:
@@ -41,22 +42,56 @@ class Run:
         self._seq = 0
         self._feed("", Began(workflow="dtm.saga"))
 
-    def _feed(self, address: str, fact: events.AnyFact) -> None:
-        orders: list[Order] = self.kernel.feed(Event(seq=self._seq, at=0.0, address=address, fact=fact))
+    def _feed(self, address: str, fact: events.AnyFact, *, at: float = 0.0) -> None:
+        orders: list[Order] = self.kernel.feed(Event(seq=self._seq, at=at, address=address, fact=fact))
         self._seq += 1
-        self.calls += [_url(order) for order in orders if isinstance(order, Asked)]
+        asked = [order for order in orders if isinstance(order, Asked) and not isinstance(order.command, Sleep)]
+        self.calls += [_url(order) for order in asked]
 
     @property
     def asked(self) -> Asked:
         (asked,) = self.kernel.waiting
         return asked
 
-    def succeed(self) -> None:
-        self._feed(self.asked.address, Succeeded(call=self.asked.record))
+    @property
+    def waiting(self) -> list[str]:
+        """What is on its way: the ends of the URLs."""
+        return [_url(asked).rpartition("/")[2] for asked in self.kernel.waiting if not isinstance(asked.command, Sleep)]
 
-    def refuse(self, message: str) -> None:
-        error = encode_error(Refused(message))
-        self._feed(self.asked.address, events.Refused(call=self.asked.record, error=error))
+    def _asked_at(self, url: str) -> Asked:
+        """The call of a URL that ends so, or the only one there is."""
+        calls = [asked for asked in self.kernel.waiting if not isinstance(asked.command, Sleep)]
+        (found,) = [asked for asked in calls if not url or _url(asked).endswith(f"/{url}")]
+        return found
+
+    def succeed(self, url: str = "") -> None:
+        asked = self._asked_at(url)
+        self._feed(asked.address, Succeeded(call=asked.record))
+
+    def refuse(self, message: str, url: str = "") -> None:
+        asked = self._asked_at(url)
+        self._feed(asked.address, events.Refused(call=asked.record, error=encode_error(Refused(message))))
+
+    def give_up(self, error: Exception, url: str = "") -> None:
+        """As the engine does after the last attempt that the step's policy allows."""
+        asked = self._asked_at(url)
+        assert isinstance(asked.command, Step)
+        assert asked.command.retry.gives_up(error, 1)
+        self._feed(asked.address, Failed(call=asked.record, error=encode_error(error)))
+
+    def pass_deadline(self) -> None:
+        (timer,) = [asked for asked in self.kernel.waiting if isinstance(asked.command, Sleep)]
+        assert isinstance(timer.command, Sleep)
+        self._feed(timer.address, Fired(until_at=timer.command.until_at), at=timer.command.until_at)
+
+    @property
+    def reason(self) -> str:
+        assert self.kernel.cause is not None
+        return self.kernel.cause.text
+
+    @property
+    def asked_address(self) -> str:
+        return self.asked.address
 
     @property
     def status(self) -> str:
@@ -92,8 +127,7 @@ def test_a_refusal_becomes_the_reason_with_its_url() -> None:
     run = Run(order_with(2))
     run.succeed()
     run.refuse("not enough money FAILURE")
-    assert run.kernel.cause is not None
-    assert run.kernel.cause.text == "url:http://p/do1 return failed: not enough money FAILURE"
+    assert run.reason == "url:http://p/do1 return failed: not enough money FAILURE"
 
 
 def test_a_call_carries_what_dtm_participants_expect() -> None:
@@ -111,15 +145,145 @@ def test_a_call_carries_what_dtm_participants_expect() -> None:
     assert command.call.target == target
 
 
-@given(st.integers(1, 5))
-def test_a_branch_stands_where_its_address_says(step_count: int) -> None:
-    run = Run(order_with(step_count))
-    for i in range(step_count):
-        assert run.asked.address == address_of(i)
-        run.succeed() if i < step_count - 1 else run.refuse("no")
-    for i in reversed(range(step_count)):
-        assert run.asked.address == f"{address_of(i)}/c"
-        run.succeed()
+SHAPES: dict[str, dict[str, object]] = {
+    "one after another": {},
+    "with a timeout": {"timeout_s": 60},
+    "with a retry limit": {"retry_limit": 2},
+    "concurrent": {"concurrent": True},
+    "concurrent, with orders": {"concurrent": True, "after": ((), (0,), (), (0, 2))},
+}
+
+
+@pytest.mark.parametrize("more", SHAPES.values(), ids=SHAPES.keys())
+def test_a_branch_stands_where_its_address_says(more: dict[str, object]) -> None:
+    order = order_with(4, **more)
+    run = Run(order)
+    expected = addresses_of(order)
+    found: dict[str, str] = {}
+    while run.status == "running":
+        for asked in run.kernel.waiting:
+            if not isinstance(asked.command, Sleep):
+                found[_url(asked)] = asked.address
+        run.succeed(run.waiting[0]) if len(found) < 4 else run.refuse("no", run.waiting[0])
+    assert found == {f"http://p/do{i}": expected[i] for i in range(4)}
+    while run.status == "compensating":
+        for asked in run.kernel.waiting:
+            assert asked.address == f"{expected[int(_url(asked)[-1])]}/c"
+        run.succeed(run.waiting[0])
+
+
+def test_a_branch_with_a_retry_limit_keeps_the_address_of_its_first_call() -> None:
+    order = order_with(2, retry_limit=2)
+    run = Run(order)
+    run.give_up(StepFault("no answer"))
+    assert first_call_of(order, run.asked_address) == addresses_of(order)[0]
+    run.succeed()
+    run.refuse("no")
+    run.succeed()
+    assert run.waiting == ["undo0"]
+    assert run.asked_address == f"{addresses_of(order)[0]}/c"
+
+
+def before(i: int) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.sets(st.integers(0, i - 1)).map(lambda steps: tuple(sorted(steps))) if i else st.just(())
+
+
+graphs = st.integers(1, 6).flatmap(lambda count: st.tuples(*map(before, range(count))))
+
+
+@given(graphs, st.permutations(range(6)), st.sampled_from([0, 3]), st.data())
+def test_a_concurrent_saga_keeps_its_orders_there_and_back(
+    graph: tuple[tuple[int, ...], ...], names: list[int], retry_limit: int, data: st.DataObject
+) -> None:
+    """Whatever the graph, the sequence of outcomes, and the step that is refused."""
+    place = {old: new for new, old in enumerate(i for i in names if i < len(graph))}
+    after = tuple(tuple(place[j] for j in graph[old]) for old in sorted(place, key=lambda old: place[old]))
+    run = Run(order_with(len(after), concurrent=True, after=after, retry_limit=retry_limit))
+    refused = data.draw(st.integers(0, len(after)))
+    done: set[int] = set()
+    while run.status == "running":
+        on_their_way = {int(name[2:]) for name in run.waiting}
+        assert on_their_way == {i for i in range(len(after)) if i not in done and done.issuperset(after[i])}
+        i = data.draw(st.sampled_from(sorted(on_their_way)))
+        if i == refused:
+            run.refuse("no", f"do{i}")
+        else:
+            run.succeed(f"do{i}")
+            done.add(i)
+    if refused == len(after):
+        assert (run.status, done) == ("succeed", set(range(len(after))))
+        return
+    due = {int(url[-1]) for url in run.calls if "/do" in url}
+    assert run.reason == f"url:http://p/do{refused} return failed: no"
+    taken_back: set[int] = set()
+    while run.status == "compensating":
+        i = data.draw(st.sampled_from(sorted(int(name[4:]) for name in run.waiting)))
+        later = {j for j in due if i in after[j]}
+        assert later <= taken_back, f"step {i} is taken back before {later}, which came after it"
+        run.succeed(f"undo{i}")
+        taken_back.add(i)
+    assert (run.status, taken_back) == ("failed", due)
+
+
+def test_the_first_refusal_is_the_reason() -> None:
+    run = Run(order_with(2, concurrent=True))
+    run.refuse("first", "do1")
+    assert run.reason == "url:http://p/do1 return failed: first"
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_time_turns_a_saga_round_and_only_what_was_asked_is_taken_back(concurrent: bool) -> None:
+    after = ((), (0,)) if concurrent else ()
+    run = Run(order_with(2, timeout_s=1800, concurrent=concurrent, after=after))
+    assert run.waiting == ["do0"]
+    run.pass_deadline()
+    assert run.reason == "Timeout after 1800 seconds"
+    assert run.waiting == ["undo0"]
+    run.succeed()
+    assert (run.status, run.calls) == ("failed", ["http://p/do0", "http://p/undo0"])
+
+
+def test_a_saga_that_is_done_in_time_succeeds() -> None:
+    run = Run(order_with(1, timeout_s=1800))
+    run.succeed()
+    assert run.status == "succeed"
+
+
+@given(st.integers(1, 3), st.booleans(), st.data())
+def test_calls_without_outcome_are_limited_over_the_whole_saga(
+    limit: int, concurrent: bool, data: st.DataObject
+) -> None:
+    run = Run(order_with(3, retry_limit=limit, concurrent=concurrent))
+    fault_count = 0
+    while run.status == "running":
+        url = data.draw(st.sampled_from(run.waiting))
+        if data.draw(st.booleans()):
+            run.succeed(url)
+            continue
+        fault_count += 1
+        run.give_up(data.draw(st.sampled_from([StepFault("broken"), Ongoing("ONGOING")])), url)
+        assert (run.status == "running") == (fault_count <= limit)
+    if run.status == "succeed":
+        return
+    assert fault_count == limit + 1
+    assert run.reason == f"RetryCount is greater than RetryLimit, RetryLimit: {limit}"
+    asked = {url for url in run.calls if "/do" in url}
+    while run.status == "compensating":
+        run.succeed(run.waiting[0])
+    undone = [url for url in run.calls if "/undo" in url]
+    assert sorted(undone) == sorted(url.replace("/do", "/undo") for url in asked), "each branch once"
+
+
+def test_calls_of_one_branch_have_one_key() -> None:
+    run = Run(order_with(1, retry_limit=1))
+    first = run.asked.command
+    run.give_up(StepFault("broken"))
+    second = run.asked.command
+    assert isinstance(first, Step)
+    assert isinstance(second, Step)
+    assert first.call.target == second.call.target
+    assert isinstance(first.call.target, HttpTarget)
+    assert ("Idempotency-Key", "g/01/action") in first.call.target.headers
 
 
 @given(st.integers(1, 3600), st.integers(0, 80), st.floats(0, 1))

@@ -7,6 +7,7 @@ import pytest
 
 from flowtx.cli.lines import SHOWN_MAX, Line, Mood, Op, cut, lines_of, spell_call
 from flowtx_dsl.error_codec import ErrorRecord
+from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import (
     AnyFact,
@@ -52,8 +53,15 @@ def transaction(pattern: str = "workflow") -> Transaction:
     )
 
 
-def line_of(fact: AnyFact, address: str = "", pattern: str = "workflow") -> Line:
-    (line,) = lines_of(transaction(pattern), [Event(seq=0, at=5.0, address=address, fact=fact)])
+def saga_of(**more: object) -> Transaction:
+    steps = tuple(SagaStep(branch_id=f"0{i}", action="", compensate="", payload=b"") for i in (1, 2))
+    order = SagaOrder(steps=steps, request_timeout_s=3.0, retry_interval_s=10.0)
+    order = msgspec.structs.replace(order, **more)
+    return msgspec.structs.replace(transaction("saga"), input=msgspec.json.encode([order]))
+
+
+def line_of(fact: AnyFact, address: str = "", row: Transaction | None = None) -> Line:
+    (line,) = lines_of(row or transaction(), [Event(seq=0, at=5.0, address=address, fact=fact)])
     return line
 
 
@@ -109,8 +117,15 @@ def test_no_kind_of_event_is_forgotten() -> None:
 
 def test_a_saga_shows_branches_and_bodies() -> None:
     call = CallRecord(name="http://a/withdraw", args=msgspec.Raw(msgspec.json.encode(['{"cents": 3000}'])))
-    line = line_of(Succeeded(call=call), "1/c", pattern="saga")
+    line = line_of(Succeeded(call=call), "1/c", saga_of())
     assert (line.place, line.op, line.what) == ("02", "compensate", 'http://a/withdraw {"cents": 3000}')
+    second_call = line_of(Succeeded(call=call), "1/1/1", saga_of(concurrent=True))
+    assert (second_call.place, second_call.op) == ("02", "action")
+
+
+def test_the_timer_of_a_saga_is_its_timeout() -> None:
+    line = line_of(Fired(until_at=9.0), "0", saga_of(timeout_s=5))
+    assert (line.place, line.what, line.outcome) == ("", "timeout", "has come")
 
 
 def test_a_call_with_a_large_payload_shows_its_size() -> None:

@@ -22,10 +22,11 @@ from flowtx.dtm.wire.requests import TransactionRequest
 from flowtx.dtm.wire.views import QueryView, TransactionView
 from flowtx.settings import Settings
 from flowtx.testing.participants import Behaviour, Participants
-from flowtx_dsl.errors import EngineClosed, Overloaded
+from flowtx_dsl.errors import EngineClosed, Overloaded, TransactionFailed
 from flowtx_dsl.patterns.saga import saga
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import workflow
+from flowtx_engine.calls.http_types import HttpRequest, HttpResponse
 from flowtx_engine.calls.performer import Calls
 from flowtx_engine.journal.errors import JournalUnavailable, UnstorableWrite
 from flowtx_engine.journal.journal import Journal
@@ -125,6 +126,79 @@ async def test_a_saga_without_a_timeout_never_times_out(autojump_clock: MockCloc
         await trio.sleep(10_800)
         assert (await transaction(desk)).status == "submitted"
         assert await rows(desk) == "P P"
+
+
+async def test_a_timeout_turns_a_saga_round_and_takes_back_what_was_asked(autojump_clock: MockClock) -> None:
+    participants = Participants(delay_s=0.0)
+    participants.script("/a", [], then="ongoing")
+    async with open_desk(participants) as desk:
+        await operations.submit(desk, order("/a", "/b", timeout_to_fail=1800))
+        with pytest.raises(TransactionFailed, match="Timeout after 1800 seconds"):
+            await desk.engine.wait("g")
+        found = await transaction(desk)
+        assert (found.status, found.rollback_reason) == ("failed", "Timeout after 1800 seconds")
+        assert await rows(desk) == "S P P P"
+
+
+async def test_a_retry_limit_allows_one_call_more_than_it_says_and_all_at_once(autojump_clock: MockClock) -> None:
+    participants = Participants(delay_s=0.0)
+    participants.script("/a", ["break", "ongoing", "break"])
+    async with open_desk(participants) as desk:
+        assert await operations.submit(desk, order("/a", "/b", retry_limit=3)) == Done()
+        assert [asked.at for asked in participants.asked] == [participants.asked[0].at] * 5
+        assert await rows(desk) == "P S P S"
+
+
+async def test_beyond_its_retry_limit_a_saga_turns_round(autojump_clock: MockClock) -> None:
+    participants = Participants(delay_s=0.0)
+    participants.script("/b", [], then="break")
+    async with open_desk(participants) as desk:
+        outcome = await operations.submit(desk, order("/a", "/b", retry_limit=1))
+        assert outcome == DtmFailure("RetryCount is greater than RetryLimit, RetryLimit: 1 FAILURE")
+        assert await rows(desk) == "S S S P"
+        assert (await transaction(desk)).status == "failed"
+
+
+async def test_concurrent_steps_do_not_wait_for_one_that_is_ongoing(autojump_clock: MockClock) -> None:
+    participants = Participants(delay_s=0.0)
+    participants.script("/a", ["ongoing"])
+    async with open_desk(participants) as desk:
+        outcome = await operations.submit(desk, order("/a", "/b", custom_data='{"concurrent":true}'))
+        assert outcome == DtmFailure("wait result not return success: FAILURE")
+        assert await rows(desk) == "P P P S"
+        await desk.engine.wait("g")
+        assert await rows(desk) == "P S P S"
+
+
+async def test_a_step_is_taken_back_before_those_it_came_after(autojump_clock: MockClock) -> None:
+    participants = Participants()
+    participants.script("/c", ["refuse"])
+    custom = '{"concurrent":true,"orders":{"1":[0],"2":[1]}}'
+    async with open_desk(participants) as desk:
+        outcome = await operations.submit(desk, order("/a", "/b", "/c", "/d", custom_data=custom))
+        assert outcome == DtmFailure("url:http://p/c return failed: not enough money FAILURE")
+        assert await rows(desk) == "S S S S S F S S"
+    urls = [asked.url.removeprefix("http://p/") for asked in participants.asked]
+    assert [url for url in urls if url not in ("d", "d-undo")] == ["a", "b", "c", "c-undo", "b-undo", "a-undo"]
+
+
+async def test_an_action_on_its_way_is_awaited_before_it_is_taken_back(autojump_clock: MockClock) -> None:
+    answered: list[str] = []
+
+    class Slow(Participants):
+        async def send(self, request: HttpRequest) -> HttpResponse:
+            if "/a?" in request.url:
+                await trio.sleep(2.0)
+            response = await super().send(request)
+            answered.append(request.url.partition("?")[0].removeprefix("http://p/"))
+            return response
+
+    participants = Slow(delay_s=0.1)
+    participants.script("/b", ["refuse"])
+    async with open_desk(participants) as desk:
+        await operations.submit(desk, order("/a", "/b", custom_data='{"concurrent":true}'))
+        assert (await transaction(desk)).status == "failed"
+    assert answered == ["b", "b-undo", "a", "a-undo"]
 
 
 async def test_wait_result_is_answered_when_the_run_rests_and_not_later(autojump_clock: MockClock) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
@@ -14,6 +16,15 @@ from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
 STEP = {"action": "http://a/do", "compensate": "http://a/undo"}
 NOTHING: dict[str, str] = {}
 GOOD = TransactionRequest(gid="g", trans_type="saga", steps=(STEP,), payloads=(b"p",))
+
+
+def orders(orders: dict[str, list[int]], *, concurrent: bool = True, step_count: int = 3) -> dict[str, object]:
+    """What a request changes for a saga with orders between its steps."""
+    return {
+        "steps": (STEP,) * step_count,
+        "payloads": (b"",) * step_count,
+        "custom_data": json.dumps({"concurrent": concurrent, "orders": orders}),
+    }
 
 
 def order_with(**changes: object) -> SagaOrder:
@@ -43,6 +54,28 @@ def test_custom_data_that_asks_for_nothing_is_taken(custom_data: str) -> None:
     assert len(order_with(custom_data=custom_data).steps) == 1
 
 
+def test_orders_are_kept_for_each_step() -> None:
+    order = order_with(**orders({"2": [1, 0, 1], "1": [], "7": [9]}))
+    assert (order.concurrent, order.after) == (True, ((), (), (0, 1)))
+
+
+def test_orders_that_the_sequence_says_anyway_change_nothing() -> None:
+    order = order_with(**orders({"2": [0], "1": [0]}, concurrent=False))
+    assert (order.concurrent, order.after) == (False, ())
+
+
+def test_a_long_chain_of_orders_is_looked_through_in_no_time() -> None:
+    count = STEPS_MAX
+    with pytest.raises(RequestError, match=f"{count} steps wait for one another in a row"):
+        order_with(**orders({str(i): [i - 1] for i in range(1, count)}, step_count=count))
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(0, 0), (30, 30), (-1, 0), (2**62, 2**62)])
+def test_a_timeout_and_a_retry_limit_are_the_requests_and_below_zero_there_is_none(asked: int, kept: int) -> None:
+    order = order_with(timeout_to_fail=asked, retry_limit=asked)
+    assert (order.timeout_s, order.retry_limit) == (kept, kept)
+
+
 def test_the_concurrent_option_without_custom_data_means_nothing_to_a_saga() -> None:
     assert order_with(concurrent=True) == order_with()
 
@@ -52,11 +85,13 @@ def test_the_concurrent_option_without_custom_data_means_nothing_to_a_saga() -> 
     [
         ({"payloads": ()}, "the saga has 1 steps and 0 payloads, expected one for each step"),
         ({"steps": (STEP,) * (STEPS_MAX + 1), "payloads": (b"",) * (STEPS_MAX + 1)}, f"expected at most {STEPS_MAX}"),
-        ({"custom_data": '{"concurrent":true}'}, r"custom_data\.concurrent"),
-        ({"custom_data": '{"orders":{"1":[0]}}'}, r"custom_data\.orders"),
+        (orders({"0": [0]}), r"steps \[0\] wait for each other"),
+        (orders({"0": [1], "1": [2], "2": [1]}), r"steps \[0, 1, 2\] wait for each other"),
+        (orders({"1": [3]}), "step 1 waits for step 3, expected one of the 3 steps"),
+        (orders({"1": [-1]}), "step 1 waits for step -1, expected one of the 3 steps"),
+        (orders({"1": [2]}, concurrent=False), "step 1 waits for step 2, expected an earlier one"),
+        (orders({str(i): [i - 1] for i in range(1, 101)}, step_count=101), "101 steps wait .* expected at most 100"),
         ({"custom_data": "nonsense"}, "custom_data of a saga cannot be read"),
-        ({"timeout_to_fail": 30}, "timeout_to_fail"),
-        ({"retry_limit": 3}, "retry_limit"),
         ({"protocol": "grpc", "steps": ({"action": "localhost:1/s/M"},)}, "over gRPC"),
         ({"protocol": "json-rpc", "steps": ({"action": "http://a/?method=do"},)}, "over JSON-RPC"),
     ],
