@@ -31,8 +31,9 @@ from flowtx_dsl.errors import (
     WouldBlock,
 )
 from flowtx_dsl.policies import Retry
+from flowtx_dsl.remote import grpc, http, json_rpc
 from flowtx_dsl.structured import CancelScope, Nursery, ReceiveChannel, SendChannel
-from flowtx_dsl.targets import HttpTarget, http
+from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import Workflow, workflow
 from flowtx_engine.journal.errors import ConflictError, JournalError, JournalUnavailable, SchemaError
@@ -61,9 +62,11 @@ __all__ = [
     "FlowtxError",
     "ForeignAwaitError",
     "GidTaken",
+    "GrpcTarget",
     "HttpTarget",
     "JournalError",
     "JournalUnavailable",
+    "JsonRpcTarget",
     "NoSuchTransaction",
     "NoSuchWorkflow",
     "NondeterminismError",
@@ -90,7 +93,9 @@ __all__ = [
     "WouldBlock",
     "__version__",
     "current_step",
+    "grpc",
     "http",
+    "json_rpc",
     "open",
     "workflow",
 ]

@@ -6,6 +6,7 @@ type that a crash would lose. What cannot be encoded, or does not fit, fails at 
 
 from __future__ import annotations
 
+import base64
 import inspect
 import re
 import typing
@@ -38,6 +39,9 @@ def _decode_foreign(wanted: type, value: object) -> object:
     if callable(validate):
         # Through JSON again, because a strict model takes a date or a UUID as text from JSON only.
         return validate(msgspec.json.encode(value))
+    parse = getattr(wanted, "FromString", None)
+    if callable(parse) and isinstance(value, str):
+        return parse(base64.b64decode(value, validate=True))  # a protobuf message, kept as its bytes are
     raise NotImplementedError(f"no {wanted.__qualname__} can be made from JSON")
 
 
@@ -79,6 +83,8 @@ class Decoder:
         return data
 
 
+_READ_BY = ("model_validate_json", "FromString")
+"""What a pydantic model and a protobuf message are known by."""
 _MODULES = re.compile(r"(?<![.\w])(?:[\w<>]+\.)+(?=\w)")
 _NOTHING = (None, type(None), typing.NoReturn, typing.Never)
 
@@ -153,7 +159,7 @@ def _find_unreadable(wanted: object) -> type | None:
         if isinstance(info, tuple):
             ahead += cast("tuple[object, ...]", info)
         elif isinstance(info, msgspec.inspect.CustomType):
-            if info.cls is not object and not hasattr(info.cls, "model_validate_json"):
+            if info.cls is not object and not any(hasattr(info.cls, reads) for reads in _READ_BY):
                 return info.cls
         elif isinstance(info, msgspec.inspect.Type | msgspec.inspect.Field) and id(info) not in seen:
             seen.add(id(info))

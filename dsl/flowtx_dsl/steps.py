@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVarTuple
 from flowtx_dsl.commands import Step
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.targets import Call, HttpTarget, step_target_of, target_of
+from flowtx_dsl.targets import Call, RemoteTarget, step_target_of, target_of
 
 Ts = TypeVarTuple("Ts")
 
@@ -32,9 +32,9 @@ class TakesResult(Protocol[*Ts]):
 
 
 def step_of(
-    fn: Callable[..., object] | HttpTarget[Any],
+    fn: Callable[..., object] | RemoteTarget[Any],
     args: tuple[object, ...],
-    compensate: Callable[..., object] | HttpTarget[Any] | None,
+    compensate: Callable[..., object] | RemoteTarget[Any] | None,
     compensate_refused: bool,
     retry: Retry,
     timeout_s: float | None,

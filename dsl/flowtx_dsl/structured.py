@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar, TypeVarTuple
 from flowtx_dsl.commands import Step
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, frame_here, step_of, where_of
-from flowtx_dsl.targets import HttpTarget
+from flowtx_dsl.targets import RemoteTarget
 
 T = TypeVar("T")
 T2 = TypeVar("T2")
@@ -89,9 +89,9 @@ class Nursery(ABC):
 
     def start_step(
         self,
-        fn: Callable[[*Ts], object] | HttpTarget[Any],
+        fn: Callable[[*Ts], object] | RemoteTarget[Any],
         *args: *Ts,
-        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
+        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,

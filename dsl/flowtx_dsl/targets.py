@@ -7,16 +7,17 @@ nothing. Performing is the engine's.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from flowtx_dsl import codec
-from flowtx_dsl.codec import Decoder, decoder_of, readable_decoder_of
-from flowtx_dsl.errors import WorkflowError
+from flowtx_dsl.codec import Decoder, decoder_of
+from flowtx_dsl.errors import PayloadError, WorkflowError
 from flowtx_dsl.signatures import Signature
 
 T = TypeVar("T")
@@ -50,19 +51,18 @@ class FunctionTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpTarget(Generic[T]):
-    """An HTTP participant.
+class RemoteTarget(ABC, Generic[T]):
+    """A participant, whatever the transport: what DTM tells every one of them, and how its answer is read.
 
-    No argument is an empty body, one is the body itself, several are an array; ``bytes`` travel as they are, everything
-    else as JSON. With an empty body and no ``method`` the request is a GET, else a POST (spec 3.2). DTM's four query
-    parameters are appended to the URL; ``branch_id`` is the step's address unless given.
+    ``branch_id`` is the step's address unless given; ``op`` is "action", or "compensate" for a compensation, unless
+    given. An empty ``url`` is a success without a call (spec 3.1).
     """
 
     url: str
-    method: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     result_type: object = Any
     branch_id: str = ""
+    op: str = ""
     trans_type: str = "workflow"
 
     @property
@@ -70,24 +70,74 @@ class HttpTarget(Generic[T]):
         """What messages call it."""
         return self.url
 
-    def call(self, args: tuple[object, ...]) -> Call:
-        """The call with these arguments; raises ``PayloadError``."""
-        if not args:
-            return Call(target=self, payload=b"[]")
-        if len(args) == 1 and isinstance(args[0], bytes):
-            kept = args[0].decode(errors="backslashreplace")  # for people to read: the body itself is what is sent
-            return Call(target=self, payload=codec.encode([kept], what=self.url), body=args[0])
-        what = f"the arguments of {self.url}"
-        payload = codec.encode(args, what=what)
-        return Call(target=self, payload=payload, body=codec.encode(args[0], what=what) if len(args) == 1 else payload)
-
     @property
     def result(self) -> Decoder:
         """What reads its result."""
         return decoder_of(self.result_type)
 
+    @abstractmethod
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError``."""
 
-Target = FunctionTarget | HttpTarget[Any]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTarget(RemoteTarget[T]):
+    """An HTTP participant.
+
+    No argument is an empty body, one is the body itself, several are an array; ``bytes`` travel as they are, everything
+    else as JSON. With an empty body and no ``method`` the request is a GET, else a POST (spec 3.2). DTM's four query
+    parameters are appended to the URL.
+    """
+
+    method: str = ""
+
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError``."""
+        if len(args) == 1 and isinstance(args[0], bytes):
+            return _call_with_bytes(self, args[0])
+        return _call_with_json(self, args)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcTarget(RemoteTarget[T]):
+    """A gRPC participant: one unary method, ``host:port/package.Service/Method`` (spec 3.4).
+
+    No argument is an empty message, one is the message itself, several are a JSON array; ``bytes`` travel as they are,
+    protobuf messages as they serialize themselves, everything else as JSON. DTM's facts travel as metadata.
+    """
+
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError``."""
+        if len(args) == 1 and (message := _as_message(args[0], self.url)) is not None:
+            return _call_with_bytes(self, message)
+        return _call_with_json(self, args)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonRpcTarget(RemoteTarget[T]):
+    """A JSON-RPC 2.0 participant, posted to at ``url`` exactly as it is written (spec 3.3).
+
+    The one argument is ``params``, a JSON object; no argument is an empty one. ``bytes`` are taken for JSON. DTM's
+    facts are added to it: ``gid``, ``trans_type``, ``branch_id``, ``op``.
+    """
+
+    method: str
+
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError`` for what is no JSON object."""
+        if len(args) == 1 and isinstance(args[0], bytes):
+            return _call_with_bytes(self, args[0])  # what they hold is known when it is sent
+        call = _call_with_json(self, args)
+        if len(args) > 1 or (args and not call.body.startswith((b"{", b"null"))):
+            found = f"{len(args)} arguments" if len(args) > 1 else type(args[0]).__qualname__
+            raise PayloadError(
+                f"the arguments of {self.url}: JSON-RPC to a participant takes one JSON object, got {found}",
+                remedy="Pass one dict, dataclass or model; its fields are the parameters by name.",
+            )
+        return call
+
+
+Target = FunctionTarget | HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any]
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,57 +153,52 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.target.name
 
 
-@overload
-def http(
-    url: str, *, method: str = "POST", headers: Mapping[str, str] | None = None, result: type[T]
-) -> HttpTarget[T]: ...
-@overload
-def http(
-    url: str, *, method: str = "POST", headers: Mapping[str, str] | None = None, result: None = None
-) -> HttpTarget[Any]: ...
-def http(
-    url: str,
-    *,
-    method: str = "POST",
-    headers: Mapping[str, str] | None = None,
-    result: type[T] | None = None,
-) -> HttpTarget[Any]:
-    """A step's target: the HTTP participant at ``url``.
-
-    Arguments travel as JSON; the answer is read as JSON into ``result`` (left out: whatever it holds, None when it is
-    empty). 200 is success, 409 or the word FAILURE in the body is a refusal, 425 or ONGOING means ask again, everything
-    else is a fault and retried (spec 3.2). The step's idempotency key travels as the header ``Idempotency-Key``.
-    Raises ``WorkflowError`` for a URL that is not http or https, and for a ``result`` that no JSON can be read into.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise WorkflowError(
-            f"flowtx.http({url!r}): the URL has no scheme that can be called",
-            remedy="Write it in full, for example http://127.0.0.1:8000/withdraw.",
-        )
-    result_type: object = Any if result is None else result
-    readable_decoder_of(result_type, f"flowtx.http({url!r}): its result")
-    return HttpTarget(
-        url=url,
-        method=method.upper(),
-        headers=tuple((headers or {}).items()),
-        result_type=result_type,
-    )
+_Remote = HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any]
 
 
-def target_of(callee: Callable[..., object] | Target) -> Target:
+def _call_with_bytes(target: _Remote, body: bytes) -> Call:
+    kept = body.decode(errors="backslashreplace")  # for people to read: the body itself is what is sent
+    return Call(target=target, payload=codec.encode([kept], what=target.url), body=body)
+
+
+def _call_with_json(target: _Remote, args: tuple[object, ...]) -> Call:
+    if not args:
+        return Call(target=target, payload=b"[]")
+    what = f"the arguments of {target.url}"
+    payload = codec.encode(args, what=what)
+    return Call(target=target, payload=payload, body=codec.encode(args[0], what=what) if len(args) == 1 else payload)
+
+
+def _as_message(value: object, url: str) -> bytes | None:
+    """A value's bytes when it is some already, or a protobuf message, known by its method; else None."""
+    if isinstance(value, bytes):
+        return value
+    serialize: object = getattr(type(value), "SerializeToString", None)
+    if not callable(serialize):
+        return None
+    try:
+        # Deterministic, because what a step was asked with is compared when it is replayed.
+        serialized: object = serialize(value, deterministic=True)
+    except Exception as error:  # protobuf's EncodeError: a required field is not set
+        raise PayloadError(f"the {type(value).__qualname__} for {url} cannot be serialized: {error}") from error
+    assert isinstance(serialized, bytes), serialized
+    return serialized
+
+
+def target_of(callee: Callable[..., object] | FunctionTarget | RemoteTarget[Any]) -> Target:
     """A function or a target as a target; raises ``WorkflowError`` for anything else."""
-    if isinstance(callee, HttpTarget):
-        return callee  # pyright: ignore[reportUnknownVariableType]  # isinstance cannot say HttpTarget[Any]
+    if isinstance(callee, RemoteTarget):
+        return cast("Target", callee)
     try:
         return _function_target_of(callee)
     except TypeError:  # a callable object that cannot be hashed
         return _new_function_target(callee)
 
 
-def step_target_of(callee: Callable[..., object] | Target) -> Target:
+def step_target_of(callee: Callable[..., object] | FunctionTarget | RemoteTarget[Any]) -> Target:
     """``target_of``, for what is asked as a step; raises ``WorkflowError`` for what only a compensation can be."""
-    if isinstance(callee, HttpTarget):
-        return callee  # pyright: ignore[reportUnknownVariableType]  # isinstance cannot say HttpTarget[Any]
+    if isinstance(callee, RemoteTarget):
+        return cast("Target", callee)
     try:
         return _step_function_target_of(callee)
     except TypeError:  # a callable object that cannot be hashed

@@ -19,7 +19,7 @@ from flowtx_dsl.commands import Command, Sleep, Step
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, check_timeout, frame_here, seconds_of, where_of
-from flowtx_dsl.targets import HttpTarget, step_target_of, target_of
+from flowtx_dsl.targets import RemoteTarget, step_target_of, target_of
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -88,7 +88,7 @@ class Tx:
         self,
         fn: Callable[[*Ts], Awaitable[T]],
         *args: *Ts,
-        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
+        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
@@ -96,9 +96,9 @@ class Tx:
     @overload
     async def step(
         self,
-        fn: HttpTarget[T],
+        fn: RemoteTarget[T],
         *args: *Ts,
-        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
+        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
@@ -108,16 +108,16 @@ class Tx:
         self,
         fn: Callable[[*Ts], T],
         *args: *Ts,
-        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
+        compensate: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
     ) -> T: ...
     async def step(
         self,
-        fn: Callable[..., object] | HttpTarget[Any],
+        fn: Callable[..., object] | RemoteTarget[Any],
         *args: *Ts,  # pyright: ignore[reportInvalidTypeVarUse]  # mypy wants the overloads' own variable
-        compensate: Callable[..., object] | TakesResult[*Ts] | HttpTarget[Any] | None = None,
+        compensate: Callable[..., object] | TakesResult[*Ts] | RemoteTarget[Any] | None = None,
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,

@@ -113,12 +113,15 @@ def _model_in_order(value: object, names: tuple[str, ...]) -> object:
 
 
 def _encode_foreign(value: object) -> object:
-    """What msgspec does not know: pydantic's models, by the methods they have; subclasses of plain types, as these."""
+    """What msgspec does not know: models and messages by the methods they have, subclasses of plain types as these."""
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         # By alias, because validation asks for aliases; round_trip leaves out what is computed. A set that was put in
         # order is a list by now, of which pydantic would warn.
         return dump(mode="json", by_alias=True, round_trip=True, warnings=False)
+    serialize = getattr(value, "SerializeToString", None)
+    if callable(serialize):
+        return serialize(deterministic=True)  # a protobuf message: equal ones give equal bytes
     for plain in (str, int, float):
         if isinstance(value, plain):
             return plain(value)

@@ -1,4 +1,4 @@
-"""Participants: scripted services that keep books, behind the engine's own HTTP transport.
+"""Participants: scripted services that keep books, behind the engine's own transports.
 
 The law of this file: a participant acts at most once under one key and writes down everything it was asked, in order,
 so that a test can say what really happened and not what the engine believes.
@@ -7,13 +7,15 @@ so that a test can say what really happened and not what the engine believes.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import trio
 
+from flowtx_engine.calls.grpc_types import GrpcRequest, GrpcResponse
 from flowtx_engine.calls.http_types import HttpFault, HttpRequest, HttpResponse
 
 Behaviour = Literal["accept", "refuse", "ongoing", "break", "hang", "accept silently"]
@@ -48,8 +50,18 @@ class Acted:
     op: str
 
 
+class _JsonRpcCall(msgspec.Struct):
+    params: dict[str, object]
+
+
+_GRPC_STATUSES = {200: "OK", 409: "ABORTED", 425: "FAILED_PRECONDITION", 500: "INTERNAL"}
+
+
 class Participants:
-    """A network of participants: an ``HttpTransport`` that answers by script."""
+    """A network of participants: an ``HttpTransport`` and a ``GrpcTransport`` that answers by script.
+
+    A JSON-RPC call is known by its body. ``path`` is the URL's, over gRPC ``/package.Service/Method``.
+    """
 
     def __init__(self, *, delay_s: float = 0.01) -> None:
         """``delay_s`` is how long every call takes, in the world's time."""
@@ -68,17 +80,33 @@ class Participants:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Answer a call; raises ``HttpFault`` when the script has the answer lost."""
-        await trio.sleep(self.delay_s)
         parts = urlsplit(request.url)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        behaviour = self._next(parts.path)
+        facts: Mapping[str, object] = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if b'"jsonrpc"' in request.body:
+            facts = msgspec.json.decode(request.body, type=_JsonRpcCall).params
+        return await self._hear(f"{parts.scheme}://{parts.netloc}{parts.path}", parts.path, facts, request)
+
+    async def call(self, request: GrpcRequest, *, timeout_s: float) -> GrpcResponse:
+        """Answer a call over gRPC; one whose answer is lost ends as such a one does, as UNAVAILABLE."""
+        facts = {name.removeprefix("dtm-"): value for name, value in request.metadata}
+        headers = tuple((name, str(value)) for name, value in request.metadata)
+        url = f"{request.host}{request.method}"
+        heard = HttpRequest(method="POST", url=url, headers=headers, body=request.body)
+        try:
+            response = await self._hear(url, request.method, facts, heard)
+        except HttpFault as fault:
+            return GrpcResponse(status="UNAVAILABLE", details=str(fault))
+        return GrpcResponse(status=_GRPC_STATUSES[response.status], details=response.body.decode())
+
+    async def _hear(self, url: str, path: str, facts: Mapping[str, object], request: HttpRequest) -> HttpResponse:
+        await trio.sleep(self.delay_s)
         asked = Asked(
-            url=f"{parts.scheme}://{parts.netloc}{parts.path}",
-            gid=query.get("gid", ""),
-            branch_id=query.get("branch_id", ""),
-            op=query.get("op", ""),
+            url=url,
+            gid=str(facts.get("gid", "")),
+            branch_id=str(facts.get("branch_id", "")),
+            op=str(facts.get("op", "")),
             body=request.body,
-            behaviour=behaviour,
+            behaviour=self._next(path),
             at=trio.current_time(),
         )
         self.asked.append(asked)

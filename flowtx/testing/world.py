@@ -177,7 +177,7 @@ class _Life:
         self.stalled_until = float("-inf")
 
     def engine(self) -> Engine:
-        calls = Calls(self.world.participants, run_sync=_run_inline)
+        calls = Calls(self.world.participants, grpc=self.world.participants, run_sync=_run_inline)
         return Engine(
             Journal(_Store(self, self.world.store)),
             _Performer(self, calls),

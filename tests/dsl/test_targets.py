@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from flowtx_dsl.errors import WorkflowError
-from flowtx_dsl.targets import FunctionTarget, HttpTarget, http, step_target_of, target_of
+from flowtx_dsl.remote import http
+from flowtx_dsl.targets import FunctionTarget, HttpTarget, step_target_of, target_of
 
 
 async def withdraw(account: str, amount: int) -> int:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from flowtx_dsl.commands import Sleep
 from flowtx_dsl.error_codec import encode_error
 from flowtx_dsl.errors import NondeterminismError, Refused
-from flowtx_dsl.targets import http
+from flowtx_dsl.remote import http
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow, workflow
 from flowtx_engine.kernel import events

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from flowtx_dsl.commands import Compensate, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, encode_error
 from flowtx_dsl.errors import Abort, NondeterminismError, Refused, RemoteError, RunClosed, StepFault
-from flowtx_dsl.targets import http
+from flowtx_dsl.remote import http
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow, workflow
 from flowtx_engine.kernel import events

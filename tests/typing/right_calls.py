@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, assert_type
 
+from google.protobuf.wrappers_pb2 import StringValue
+
 import flowtx
 
 
@@ -67,6 +69,11 @@ async def trip(tx: flowtx.Tx, nights: int, guest: str) -> str:
     assert_type(await tx.step(flowtx.http("http://hotel/book", result=int), {"nights": nights}), int)
     assert_type(await tx.step(flowtx.http("http://hotel/book", result=list[int]), nights), list[int])
     assert_type(await tx.step(flowtx.http("http://hotel/book"), nights), Any)
+    assert_type(await tx.step(flowtx.grpc("hotel:50051/hotel.Hotel/Book"), b"\x08\x02"), bytes)
+    assert_type(await tx.step(flowtx.grpc("hotel:50051/hotel.Hotel/Book", result=StringValue), nights), StringValue)
+    assert_type(await tx.step(flowtx.json_rpc("http://hotel/rpc", method="book"), {"nights": nights}), Any)
+    assert_type(await tx.step(flowtx.json_rpc("http://hotel/rpc", method="book", result=float)), float)
+    assert_type(await tx.step(pay, 3, compensate=flowtx.grpc("hotel:50051/hotel.Hotel/Cancel")), str)
     assert_type(await helper(tx, nights), float)
     assert_type(await tx.sleep(1), None)
     assert_type(tx.random.random(), float)

@@ -24,6 +24,7 @@ async def open_engine(
     """
     # The database's and the network's libraries are heavy; `import flowtx` must stay light.
     from flowtx_engine.calls.functions import Threads  # noqa: PLC0415 - heavy, see above
+    from flowtx_engine.calls.grpc_on_demand import GrpcOnDemand  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.http import HttpClient  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.performer import Calls  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.journal import Journal  # noqa: PLC0415 - heavy, see above
@@ -32,8 +33,9 @@ async def open_engine(
     limits = limits or EngineLimits()
     journal = Journal(await trio.to_thread.run_sync(open_store, url))
     try:
-        async with HttpClient() as transport:
-            calls = Calls(transport, run_sync=Threads(limits.threads_max), http_timeout_s=limits.http_timeout_s)
+        async with HttpClient() as http, GrpcOnDemand() as grpc:
+            threads = Threads(limits.threads_max)
+            calls = Calls(http, grpc=grpc, run_sync=threads, http_timeout_s=limits.http_timeout_s)
             engine = Engine(journal, calls, workflows=workflows, limits=limits)
             raised: Exception | None = None
             async with trio.open_nursery() as nursery:

@@ -16,7 +16,8 @@ from trio.testing import MockClock
 from flowtx_dsl.commands import Compensate, Step
 from flowtx_dsl.errors import Ongoing, PayloadError, Refused, StepFault, StepTimeout
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.targets import HttpTarget, http
+from flowtx_dsl.remote import http
+from flowtx_dsl.targets import HttpTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.calls.http_request import render_headers
 from flowtx_engine.calls.http_step import outcome_of, perform_http, request_of

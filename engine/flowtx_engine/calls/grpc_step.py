@@ -1,0 +1,106 @@
+"""Performing a step over gRPC: the call as DTM's participants expect it, and what its status means (spec 3.4).
+
+The law of this file: it decides and does not wait; ``perform_grpc`` is the one function that does. The library is not
+needed here: it is loaded by whoever makes the first call.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from flowtx_dsl.errors import Ongoing, StepFault
+from flowtx_dsl.targets import GrpcTarget
+from flowtx_engine.calls.attempt import Attempt, Outcome
+from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse, GrpcTransport
+from flowtx_engine.calls.remote import (
+    as_asked,
+    ask_in_time,
+    cut,
+    facts_of,
+    idempotency_key_of,
+    out_of_time,
+    refused,
+    succeeded,
+)
+
+KEY_NAME = "idempotency-key"
+
+_NAME = re.compile(r"[0-9a-z_.-]+")
+
+
+async def perform_grpc(
+    target: GrpcTarget[Any], attempt: Attempt, transport: GrpcTransport, *, default_timeout_s: float
+) -> Outcome:
+    """Make the step's call once and say what became of it; never raises but when it is cancelled."""
+
+    async def ask(timeout_s: float) -> Outcome:
+        response = await transport.call(request_of(target, attempt), timeout_s=timeout_s)
+        if response.status == "DEADLINE_EXCEEDED":
+            return out_of_time(target, timeout_s)
+        return outcome_of(as_asked(target, attempt), response)
+
+    return await ask_in_time(target, attempt, ask, default_timeout_s=default_timeout_s, own_faults=GrpcFault)
+
+
+def request_of(target: GrpcTarget[Any], attempt: Attempt) -> GrpcRequest:
+    """The request of an attempt; raises ``GrpcFault`` for a target or a gid that cannot be sent."""
+    host, method = split_target(target.url)
+    return GrpcRequest(host=host, method=method, metadata=metadata_of(target, attempt), body=attempt.command.call.body)
+
+
+def split_target(url: str) -> tuple[str, str]:
+    """Host and port, and the method's path; raises ``GrpcFault`` for a URL of another form, as DTM does."""
+    if "://" in url:
+        raise GrpcFault(f"{url} cannot be called over gRPC: its scheme is not known; expected host:port/Service/Method")
+    host, slash, method = url.partition("/")
+    if not slash or not host:
+        missing = "no host in it" if slash else "no '/' in it"
+        raise GrpcFault(f"{url} cannot be called over gRPC: there is {missing}; expected host:port/Service/Method")
+    return host, f"/{method}"
+
+
+def metadata_of(target: GrpcTarget[Any], attempt: Attempt) -> tuple[tuple[str, str | bytes], ...]:
+    """DTM's metadata, then the key, then the target's own headers, whose names gRPC wants in lower case."""
+    facts = facts_of(target, attempt)
+    own = tuple((name.lower(), value) for name, value in target.headers)
+    dtm = [(f"dtm-{name}", facts[name]) for name in ("gid", "trans_type", "branch_id", "op")]
+    dtm.append(("dtm-dtm", ""))  # always there, and empty when the call comes from the server
+    if KEY_NAME not in {name for name, _ in own}:
+        dtm.append((KEY_NAME, idempotency_key_of(attempt)))
+    for name, value in (*dtm, *own):
+        _check_metadata(target, name, value)
+    return tuple((name, value.encode() if name.endswith("-bin") else value) for name, value in (*dtm, *own))
+
+
+def _check_metadata(target: GrpcTarget[Any], name: str, value: str) -> None:
+    """Raise ``GrpcFault`` for what the library refuses without saying why."""
+    if _NAME.fullmatch(name) is None:
+        found, wanted = f"{name!a} is the name of a header", "letters, digits and '-_.'"
+    elif not name.endswith("-bin") and not (value.isascii() and value.isprintable()):
+        found, wanted = f"{name} is {value!a}", "printable ASCII characters"
+    else:
+        return
+    raise GrpcFault(f"{target.url} cannot be called over gRPC: {found}, and metadata can hold nothing but {wanted}")
+
+
+def outcome_of(target: GrpcTarget[Any], response: GrpcResponse) -> Outcome:
+    """What a status means; words are looked for in no text but that of ABORTED, which old participants use for both."""
+    match response.status:
+        case "OK":
+            return succeeded(target, _as_json(target, response.body))
+        case "ABORTED" if response.details != "ONGOING":
+            return refused(response.details)
+        case "ABORTED" | "FAILED_PRECONDITION":
+            return Outcome(kind="ongoing", error=Ongoing(cut(response.details) or "ONGOING"))
+        case status:
+            return Outcome(kind="unknown", error=StepFault(f"{target.url} ended in {status}: {cut(response.details)}"))
+
+
+def _as_json(target: GrpcTarget[Any], body: bytes) -> bytes:
+    """A reply as the journal keeps it: bytes and messages in base 64, JSON as it is, nothing as null."""
+    if target.result_type is bytes or hasattr(target.result_type, "FromString"):
+        return msgspec.json.encode(body)
+    return body if body.strip() else b"null"
