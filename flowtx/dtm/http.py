@@ -13,7 +13,7 @@ import trio
 from quart import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from flowtx.dtm.operations import Desk
+from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.quart_app import DrainedBody, DtmApp
 from flowtx.dtm.routes import NOT_FOUND, PING_PATH, PONG, ROUTES, Answer, Asked, Handler, answer, answer_unrouted
 from flowtx.dtm.wire import answers

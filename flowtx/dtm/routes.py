@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from flowtx.dtm import operations
-from flowtx.dtm.operations import Desk, answered
+from flowtx.dtm.operations import about, look, stop, submit
+from flowtx.dtm.operations.desk import Desk, answered
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
 from flowtx.dtm.wire import answers
 from flowtx.dtm.wire.queries import parse_list_request
@@ -44,27 +44,27 @@ NOT_FOUND = Answer(404, b"404 page not found", "text/plain")
 
 
 async def _new_gid(desk: Desk, asked: Asked) -> Outcome:
-    return await operations.make_gid()
+    return await about.make_gid()
 
 
 async def _version(desk: Desk, asked: Asked) -> Outcome:
-    return await operations.version()
+    return await about.version()
 
 
 async def _submit(desk: Desk, asked: Asked) -> Outcome:
-    return await operations.submit(desk, parse_transaction_request(asked.body))
+    return await submit.submit(desk, parse_transaction_request(asked.body))
 
 
 async def _force_stop(desk: Desk, asked: Asked) -> Outcome:
-    return await operations.force_stop(desk, parse_transaction_request(asked.body).gid)
+    return await stop.force_stop(desk, parse_transaction_request(asked.body).gid)
 
 
 async def _query(desk: Desk, asked: Asked) -> Outcome:
-    return await operations.query(desk, parse_query(asked.query).get("gid", ""))
+    return await look.query(desk, parse_query(asked.query).get("gid", ""))
 
 
 async def _all(desk: Desk, asked: Asked) -> Outcome:
-    return await operations.list_transactions(desk, parse_list_request(parse_query(asked.query)))
+    return await look.list_transactions(desk, parse_list_request(parse_query(asked.query)))
 
 
 ROUTES: Mapping[tuple[str, str], Handler] = {

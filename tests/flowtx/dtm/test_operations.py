@@ -14,8 +14,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from flowtx.dtm import operations
-from flowtx.dtm.operations import Desk, answered
+from flowtx.dtm.operations.desk import Desk, answered
+from flowtx.dtm.operations.look import query
+from flowtx.dtm.operations.submit import submit
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, Outcome
 from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.requests import TransactionRequest
@@ -74,7 +75,7 @@ def order(*paths: str, **changes: object) -> TransactionRequest:
 
 
 async def queried(desk: Desk, gid: str = "g") -> QueryView:
-    outcome = await operations.query(desk, gid)
+    outcome = await query(desk, gid)
     assert isinstance(outcome, Done)
     assert isinstance(outcome.value, QueryView)
     return outcome.value
@@ -95,7 +96,7 @@ async def asked_after(behaviours: Sequence[Behaviour], **changes: object) -> lis
     participants = Participants(delay_s=0.0)
     participants.script("/a", behaviours)
     async with open_desk(participants) as desk:
-        await operations.submit(desk, order("/a", **changes))
+        await submit(desk, order("/a", **changes))
         with trio.fail_after(100_000):
             await desk.engine.wait("g")
     return [round(asked.at - participants.asked[0].at, 2) for asked in participants.asked]
@@ -122,7 +123,7 @@ async def test_a_saga_without_a_timeout_never_times_out(autojump_clock: MockCloc
     participants = Participants(delay_s=0.0)
     participants.script("/a", [], then="ongoing")
     async with open_desk(participants) as desk:
-        await operations.submit(desk, order("/a"))
+        await submit(desk, order("/a"))
         await trio.sleep(10_800)
         assert (await transaction(desk)).status == "submitted"
         assert await rows(desk) == "P P"
@@ -132,7 +133,7 @@ async def test_a_timeout_turns_a_saga_round_and_takes_back_what_was_asked(autoju
     participants = Participants(delay_s=0.0)
     participants.script("/a", [], then="ongoing")
     async with open_desk(participants) as desk:
-        await operations.submit(desk, order("/a", "/b", timeout_to_fail=1800))
+        await submit(desk, order("/a", "/b", timeout_to_fail=1800))
         with pytest.raises(TransactionFailed, match="Timeout after 1800 seconds"):
             await desk.engine.wait("g")
         found = await transaction(desk)
@@ -144,7 +145,7 @@ async def test_a_retry_limit_allows_one_call_more_than_it_says_and_all_at_once(a
     participants = Participants(delay_s=0.0)
     participants.script("/a", ["break", "ongoing", "break"])
     async with open_desk(participants) as desk:
-        assert await operations.submit(desk, order("/a", "/b", retry_limit=3)) == Done()
+        assert await submit(desk, order("/a", "/b", retry_limit=3)) == Done()
         assert [asked.at for asked in participants.asked] == [participants.asked[0].at] * 5
         assert await rows(desk) == "P S P S"
 
@@ -153,7 +154,7 @@ async def test_beyond_its_retry_limit_a_saga_turns_round(autojump_clock: MockClo
     participants = Participants(delay_s=0.0)
     participants.script("/b", [], then="break")
     async with open_desk(participants) as desk:
-        outcome = await operations.submit(desk, order("/a", "/b", retry_limit=1))
+        outcome = await submit(desk, order("/a", "/b", retry_limit=1))
         assert outcome == DtmFailure("RetryCount is greater than RetryLimit, RetryLimit: 1 FAILURE")
         assert await rows(desk) == "S S S P"
         assert (await transaction(desk)).status == "failed"
@@ -163,7 +164,7 @@ async def test_concurrent_steps_do_not_wait_for_one_that_is_ongoing(autojump_clo
     participants = Participants(delay_s=0.0)
     participants.script("/a", ["ongoing"])
     async with open_desk(participants) as desk:
-        outcome = await operations.submit(desk, order("/a", "/b", custom_data='{"concurrent":true}'))
+        outcome = await submit(desk, order("/a", "/b", custom_data='{"concurrent":true}'))
         assert outcome == DtmFailure("wait result not return success: FAILURE")
         assert await rows(desk) == "P P P S"
         await desk.engine.wait("g")
@@ -175,7 +176,7 @@ async def test_a_step_is_taken_back_before_those_it_came_after(autojump_clock: M
     participants.script("/c", ["refuse"])
     custom = '{"concurrent":true,"orders":{"1":[0],"2":[1]}}'
     async with open_desk(participants) as desk:
-        outcome = await operations.submit(desk, order("/a", "/b", "/c", "/d", custom_data=custom))
+        outcome = await submit(desk, order("/a", "/b", "/c", "/d", custom_data=custom))
         assert outcome == DtmFailure("url:http://p/c return failed: not enough money FAILURE")
         assert await rows(desk) == "S S S S S F S S"
     urls = [asked.url.removeprefix("http://p/") for asked in participants.asked]
@@ -196,7 +197,7 @@ async def test_an_action_on_its_way_is_awaited_before_it_is_taken_back(autojump_
     participants = Slow(delay_s=0.1)
     participants.script("/b", ["refuse"])
     async with open_desk(participants) as desk:
-        await operations.submit(desk, order("/a", "/b", custom_data='{"concurrent":true}'))
+        await submit(desk, order("/a", "/b", custom_data='{"concurrent":true}'))
         assert (await transaction(desk)).status == "failed"
     assert answered == ["b", "b-undo", "a", "a-undo"]
 
@@ -206,7 +207,7 @@ async def test_wait_result_is_answered_when_the_run_rests_and_not_later(autojump
     participants.script("/a", ["break"])
     async with open_desk(participants) as desk:
         began = trio.current_time()
-        outcome = await operations.submit(desk, order("/a"))
+        outcome = await submit(desk, order("/a"))
         assert outcome == DtmFailure("wait result not return success: FAILURE")
         assert trio.current_time() - began == pytest.approx(0.5, abs=0.1)
 
@@ -217,7 +218,7 @@ async def test_wait_result_is_answered_at_the_latest_two_seconds_after_the_reque
     participants = Participants(delay_s=2.9)
     async with open_desk(participants) as desk:
         began = trio.current_time()
-        outcome = await operations.submit(desk, order("/a", "/b", "/c"))
+        outcome = await submit(desk, order("/a", "/b", "/c"))
         assert outcome == DtmFailure("wait result not return success: FAILURE")
         assert trio.current_time() - began == pytest.approx(5.0, abs=0.1)
         await desk.engine.wait("g")
@@ -228,7 +229,7 @@ async def test_a_hanging_participant_is_asked_again_after_the_timeout(autojump_c
     participants = Participants(delay_s=0.0)
     participants.script("/a", ["hang"])
     async with open_desk(participants) as desk:
-        await operations.submit(desk, order("/a"))
+        await submit(desk, order("/a"))
         await desk.engine.wait("g")
     first, second = participants.asked
     assert second.at - first.at == pytest.approx(3 + 20, abs=0.1)
@@ -237,7 +238,7 @@ async def test_a_hanging_participant_is_asked_again_after_the_timeout(autojump_c
 async def test_a_gid_of_the_library_is_not_taken_for_a_saga(autojump_clock: MockClock) -> None:
     async with open_desk(Participants()) as desk:
         await desk.engine.run(of_the_library, gid="g")
-        outcome = await operations.submit(desk, order("/a"))
+        outcome = await submit(desk, order("/a"))
         assert outcome == DtmFailure("gid 'g' belongs to a transaction of type 'workflow', cannot submit. FAILURE")
         assert (await transaction(desk)).trans_type == "workflow"
         assert await rows(desk) == ""
@@ -246,8 +247,8 @@ async def test_a_gid_of_the_library_is_not_taken_for_a_saga(autojump_clock: Mock
 async def test_over_the_limit_a_saga_is_refused_and_not_stored(autojump_clock: MockClock) -> None:
     participants = Participants(delay_s=1.0)
     async with open_desk(participants, EngineLimits(active_max=1)) as desk:
-        await operations.submit(desk, order("/a", wait_result=False))
-        outcome = await answered(operations.submit(desk, order("/a", gid="h")))
+        await submit(desk, order("/a", wait_result=False))
+        outcome = await answered(submit(desk, order("/a", gid="h")))
         assert isinstance(outcome, DtmError)
         assert outcome.kind == "overloaded"
         assert "active_max" in outcome.message
