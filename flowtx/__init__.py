@@ -36,7 +36,14 @@ from flowtx_dsl.structured import CancelScope, Nursery, ReceiveChannel, SendChan
 from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import Workflow, workflow
-from flowtx_engine.journal.errors import ConflictError, JournalError, JournalUnavailable, SchemaError
+from flowtx_engine.journal.codec import PayloadCodec, PayloadContext
+from flowtx_engine.journal.errors import (
+    ConflictError,
+    JournalError,
+    JournalUnavailable,
+    SchemaError,
+    UnreadablePayload,
+)
 from flowtx_engine.journal.records import Filter, Transaction
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.runtime.engine import AlreadyFinal, Engine
@@ -73,6 +80,8 @@ __all__ = [
     "Nursery",
     "Ongoing",
     "Overloaded",
+    "PayloadCodec",
+    "PayloadContext",
     "PayloadError",
     "ReceiveChannel",
     "Refused",
@@ -88,6 +97,7 @@ __all__ = [
     "TransactionFailed",
     "Tx",
     "Unknown",
+    "UnreadablePayload",
     "Workflow",
     "WorkflowError",
     "WouldBlock",

@@ -21,6 +21,7 @@ from flowtx.settings import Settings, address_of
 from flowtx_dsl.errors import FlowtxError
 from flowtx_dsl.patterns.saga import saga
 from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.journal.codec import PayloadCodec
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine
 
@@ -40,17 +41,20 @@ async def serve(
     settings: Settings,
     *,
     workflows: Iterable[AnyWorkflow] = (),
+    codec: PayloadCodec | None = None,
     shutdown: Callable[[], Awaitable[None]] = trio.sleep_forever,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the DTM protocol until ``shutdown`` returns; started with the base URL, ``http://127.0.0.1:36789``.
 
-    ``workflows`` are recovered beside DTM's own patterns. Raises ``BindError`` when the address cannot be used and
-    ``JournalError`` when the database cannot.
+    ``workflows`` are recovered beside DTM's own patterns; a ``codec`` encodes the payloads. Raises ``BindError`` when
+    the address cannot be used and ``JournalError`` when the database cannot.
     """
     with open_listener(settings) as listener:
         host, port = listener.getsockname()[:2]
-        async with open_engine(settings.db, workflows=(*WORKFLOWS, *workflows), limits=limits_of(settings)) as engine:
+        async with open_engine(
+            settings.db, workflows=(*WORKFLOWS, *workflows), limits=limits_of(settings), codec=codec
+        ) as engine:
             app = make_app(engine, settings)
             task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
             await worker_serve(

@@ -5,7 +5,8 @@ The law of this file: nothing is left out and nothing is made up: each line is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -13,6 +14,7 @@ import msgspec
 
 from flowtx.dtm.wire.views import saga_order_of
 from flowtx_dsl.patterns.saga import addresses_of, first_call_of
+from flowtx_engine.journal.codec import is_encoded
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import (
     Attempted,
@@ -38,6 +40,8 @@ BranchOf = Callable[[str], str]
 
 COMPENSATION = "/c"
 """What the address of a compensation ends in; before it stands the address of its step."""
+ENCODED = "(encoded)"
+"""What is shown of a payload that is encoded, when the codec is not given."""
 SHOWN_MAX = 400
 """Longer arguments, results and errors are cut in a line; ``--json`` shows them whole."""
 
@@ -55,15 +59,26 @@ class Line:
     note: str = ""
 
 
-def lines_of(transaction: Transaction, events: Sequence[Event]) -> list[Line]:
-    """The lines of a transaction's journal."""
+def lines_of(transaction: Transaction, events: Sequence[Event], encoded: Collection[int] = ()) -> list[Line]:
+    """The lines of a transaction's journal; of the events with an ``encoded`` seq only the head could be read."""
     branch_of = _branches_of(transaction)
-    return [_line_of(event, branch_of) for event in events]
+    return [
+        _veiled(event, _line_of(event, None)) if event.seq in encoded else _line_of(event, branch_of)
+        for event in events
+    ]
+
+
+def _veiled(event: Event, line: Line) -> Line:
+    """A line without what only the codec could read: it holds nothing, and must not look as if that were so."""
+    fact = event.fact
+    if isinstance(fact, Attempted | Succeeded | Refused | Failed):
+        return dataclasses.replace(line, what=f"{fact.call.name}(...)", note=f"{line.note} {ENCODED}".strip())
+    return line if isinstance(fact, Began | Fired) else dataclasses.replace(line, note=ENCODED)
 
 
 def _branches_of(transaction: Transaction) -> BranchOf | None:
     """What finds a saga's branch by the address of any of its calls; None for what has no branches."""
-    if transaction.pattern != "saga":
+    if transaction.pattern != "saga" or is_encoded(transaction.input):
         return None
     order = saga_order_of(transaction)
     branches = {address: step.branch_id for address, step in zip(addresses_of(order), order.steps, strict=True)}

@@ -10,9 +10,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from flowtx.cli.options import db_option, examples, json_option
+from flowtx.cli.lines import ENCODED
+from flowtx.cli.options import codec_option, db_option, examples, json_option
 from flowtx.cli.printing import day_and_time, length, make_table, print_json, print_pictures, styled_status
 from flowtx.cli.reading import reading
+from flowtx_engine.journal.codec import is_encoded
 from flowtx_engine.journal.records import Filter, Transaction
 
 LIMIT = 50
@@ -53,11 +55,21 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--workflow", metavar="NAME", help="Only those of this workflow.")
 @click.option("--unfinished", is_flag=True, help="Only those that are still under way.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=LIMIT, show_default=True, help="At most so many.")
+@codec_option
 @json_option
-def list_(*, db: str, status: str | None, workflow: str | None, unfinished: bool, limit: int, as_json: bool) -> None:
+def list_(
+    *,
+    db: str,
+    codec: str | None,
+    status: str | None,
+    workflow: str | None,
+    unfinished: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List transactions, newest first."""
     wanted = Filter(status=status or "", workflow=workflow or "", unfinished=unfinished)
-    with reading(db) as store:
+    with reading(db, codec) as store:
         rows = store.transactions(wanted, before_id=None, limit=limit + 1)
     shown, more = rows[:limit], len(rows) > limit
     if as_json:
@@ -72,8 +84,14 @@ def list_(*, db: str, status: str | None, workflow: str | None, unfinished: bool
 
 
 def listed(row: Transaction) -> Listed:
-    """A row without its payloads."""
-    return Listed(**{name: getattr(row, name) for name in Listed.__struct_fields__})
+    """A row without its payloads; texts that only the codec can read say so."""
+    found = Listed(**{name: getattr(row, name) for name in Listed.__struct_fields__})
+    return msgspec.structs.replace(found, reason=in_clear(row.reason), last_error=in_clear(row.last_error))
+
+
+def in_clear(text: str) -> str:
+    """A text of a row, or that it is encoded."""
+    return ENCODED if is_encoded(text) else text
 
 
 def table_of(rows: Sequence[Transaction], *, now_at: float) -> Table:
@@ -94,6 +112,6 @@ def table_of(rows: Sequence[Transaction], *, now_at: float) -> Table:
             styled_status(row.status),
             day_and_time(row.created_at),
             Text(took, "" if row.is_final else "yellow"),
-            Text(row.reason or row.last_error),
+            Text(in_clear(row.reason or row.last_error)),
         )
     return table

@@ -15,6 +15,7 @@ from typing import TypeGuard, cast
 
 from flowtx.cli.failures import Misused
 from flowtx_dsl.workflow import AnyWorkflow, Workflow
+from flowtx_engine.journal.codec import PayloadCodec
 
 
 def load_workflow(spec: str) -> AnyWorkflow:
@@ -41,6 +42,32 @@ def load_app(spec: str) -> list[AnyWorkflow]:
     if not workflows:
         raise Misused(f"the module {module_name} has no workflows\n  -> Declare them with @flowtx.workflow.")
     return workflows
+
+
+def load_codec(spec: str | None) -> PayloadCodec | None:
+    """The codec that ``module:name`` names: the object, or what it makes when it is called; raises ``Misused``."""
+    if not spec:
+        return None
+    module_name, colon, name = spec.partition(":")
+    if not colon or not module_name or not name:
+        raise Misused(f"{spec!r} names no codec\n  -> Write module:name, for example bank.codecs:codec.")
+    module = load_module(module_name)
+    found: object = getattr(module, name, None)
+    if found is None:
+        raise Misused(f"the module {module_name} has no {name}")
+    if callable(found) and (isinstance(found, type) or not is_codec(found)):
+        try:
+            found = found()
+        except Exception as error:  # whatever the user's own function raises, such as a key that is not there
+            raise Misused(f"{spec} cannot make a codec: {type(error).__name__}: {error}") from error
+    if not is_codec(found):
+        raise Misused(f"{spec} is no codec: it has no encode and decode\n  -> See flowtx.PayloadCodec.")
+    return found
+
+
+def is_codec(value: object) -> TypeGuard[PayloadCodec]:
+    """True for what looks like a ``flowtx.PayloadCodec``."""
+    return callable(getattr(value, "encode", None)) and callable(getattr(value, "decode", None))
 
 
 def is_workflow(value: object) -> TypeGuard[AnyWorkflow]:

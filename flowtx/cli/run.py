@@ -12,13 +12,14 @@ import trio
 
 from flowtx.cli.failures import FAILED, INTERRUPTED
 from flowtx.cli.inputs import arguments_of, read_text
-from flowtx.cli.loading import load_workflow
-from flowtx.cli.options import db_option, examples, json_option
+from flowtx.cli.loading import load_codec, load_workflow
+from flowtx.cli.options import codec_option, db_option, examples, json_option
 from flowtx.cli.printing import print_json
 from flowtx.cli.signals import watch_signals
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_dsl.errors import TransactionFailed
 from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.journal.codec import PayloadCodec
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.open import open_engine
@@ -51,9 +52,19 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--gid", default="", help="The transaction's id. Left out, one is made and printed to stderr.")
 @db_option
+@codec_option
 @json_option
 @click.pass_context
-def run(context: click.Context, *, workflow: str, input_: str | None, gid: str, db: str, as_json: bool) -> None:
+def run(
+    context: click.Context,
+    *,
+    workflow: str,
+    input_: str | None,
+    gid: str,
+    db: str,
+    codec: str | None,
+    as_json: bool,
+) -> None:
     """Run one transaction of a Python workflow to its end and print its result as JSON.
 
     Modules of the current folder can be named. The same gid and input again give the same run: what was interrupted
@@ -64,7 +75,7 @@ def run(context: click.Context, *, workflow: str, input_: str | None, gid: str, 
     if not gid:
         gid = str(uuid.uuid4())
         click.echo(f"flowtx: the gid is {gid}", err=True)
-    row = trio.run(partial(_run, loaded, args, gid=gid, db=db))
+    row = trio.run(partial(_run, loaded, args, gid=gid, db=db, codec=load_codec(codec)))
     if row is None:
         click.echo(f"flowtx: {gid} is not finished; the same command with --gid {gid} goes on with it", err=True)
         context.exit(INTERRUPTED)
@@ -81,13 +92,15 @@ def run(context: click.Context, *, workflow: str, input_: str | None, gid: str, 
         context.exit(FAILED)
 
 
-async def _run(workflow: AnyWorkflow, args: tuple[object, ...], *, gid: str, db: str) -> Transaction | None:
+async def _run(
+    workflow: AnyWorkflow, args: tuple[object, ...], *, gid: str, db: str, codec: PayloadCodec | None
+) -> Transaction | None:
     """The transaction when it has ended, None when somebody asked to stop before."""
     asked_to_stop = trio.Event()
     row: Transaction | None = None
     async with trio.open_nursery() as watching:
         await watching.start(watch_signals, asked_to_stop)
-        async with open_engine(db, workflows=[workflow]) as engine:
+        async with open_engine(db, workflows=[workflow], codec=codec) as engine:
             # Waited for in a task of its own: being asked to stop ends the waiting, and leaving the block the calls.
             async with trio.open_nursery() as running:
                 running.start_soon(_cancel_when, asked_to_stop, running.cancel_scope)

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import click
 import trio
 
-from flowtx.cli.loading import load_app
-from flowtx.cli.options import examples
+from flowtx.cli.loading import load_app, load_codec
+from flowtx.cli.options import codec_option, examples
 from flowtx.cli.signals import watch_signals
 from flowtx.server import serve as serve_until
 from flowtx.settings import Settings, address_of, doc_of, names, variable_of
 from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.journal.codec import PayloadCodec
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -59,6 +60,7 @@ def settings_options(command: Command) -> Command:
     show_envvar=True,
     help="Workflows to recover and run: all of a module, or the one (or the list) of that name. Repeatable.",
 )
+@codec_option
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -68,7 +70,7 @@ def settings_options(command: Command) -> Command:
     show_envvar=True,
     help="How much to say on stderr.",
 )
-def serve(*, apps: tuple[str, ...], log_level: str, **settings: Any) -> None:
+def serve(*, apps: tuple[str, ...], codec: str | None, log_level: str, **settings: Any) -> None:
     """Run the server that speaks the DTM protocol, until SIGTERM or Ctrl-C.
 
     One line on stdout says when it can be called, and at which address. When it is asked to stop, calls in flight end
@@ -79,15 +81,15 @@ def serve(*, apps: tuple[str, ...], log_level: str, **settings: Any) -> None:
     made = Settings(**settings)
     workflows = [workflow for app in apps for workflow in load_app(app)]
     _warn_if_open(made.bind)
-    trio.run(_serve, made, workflows)
+    trio.run(_serve, made, workflows, load_codec(codec))
 
 
-async def _serve(settings: Settings, workflows: list[AnyWorkflow]) -> None:
+async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: PayloadCodec | None) -> None:
     asked_to_stop = trio.Event()
     async with trio.open_nursery() as watching:
         await watching.start(watch_signals, asked_to_stop)
         async with trio.open_nursery() as serving:
-            server = partial(serve_until, settings, workflows=workflows, shutdown=asked_to_stop.wait)
+            server = partial(serve_until, settings, workflows=workflows, codec=codec, shutdown=asked_to_stop.wait)
             address: str = await serving.start(server)
             click.echo(f"flowtx serves the DTM protocol at {address}, database {without_password(settings.db)}")
         watching.cancel_scope.cancel()

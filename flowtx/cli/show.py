@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from flowtx.cli.lines import Line, Mood, cut, lines_of
-from flowtx.cli.list import Listed, listed
-from flowtx.cli.options import db_option, examples, json_option
+from flowtx.cli.lines import ENCODED, Line, Mood, cut, lines_of
+from flowtx.cli.list import Listed, in_clear, listed
+from flowtx.cli.options import codec_option, db_option, examples, json_option
 from flowtx.cli.printing import (
     Style,
     day_and_time,
@@ -26,9 +26,10 @@ from flowtx.cli.printing import (
 from flowtx.cli.reading import reading
 from flowtx.dtm.wire.views import saga_order_of, view_saga_branches
 from flowtx_dsl.errors import NoSuchTransaction
+from flowtx_engine.journal.codec import is_encoded, stored_size
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event, encode_fact
-from flowtx_engine.runtime.history import event_of
+from flowtx_engine.runtime.history import event_in_clear
 
 WAITS_SHOWN_MAX = 10
 """So many branches that a saga waits for are named; the others are counted."""
@@ -37,12 +38,16 @@ MOOD_STYLES: dict[Mood, Style] = {"good": "green", "bad": "red", "waiting": "yel
 
 
 class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event for programs; ``at`` is in seconds since the epoch."""
+    """An event for programs; ``at`` is in seconds since the epoch.
+
+    ``encoded`` says that a codec wrote it and was not given: the fact is without arguments, values and texts.
+    """
 
     seq: int
     at: float
     address: str
     fact: msgspec.Raw
+    encoded: bool
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,42 +68,60 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.argument("gid")
 @db_option
+@codec_option
 @json_option
-def show(*, gid: str, db: str, as_json: bool) -> None:
+def show(*, gid: str, db: str, codec: str | None, as_json: bool) -> None:
     """Show the transaction GID and its journal.
 
     Works while a server runs on the database, and when none does.
     """
-    with reading(db) as store:
+    with reading(db, codec) as store:
         row = store.transaction(gid)
         if row is None:
             raise NoSuchTransaction(f"no transaction has the gid {gid}", remedy="`flowtx list` shows those there are.")
         # The row first: events may be newer than it, never older.
-        events = [event_of(stored) for stored in store.history(gid)]
+        stored = store.history(gid)
+    events = [event_in_clear(one) for one in stored]
+    encoded = {one.seq for one in stored if is_encoded(one.data)}
     if as_json:
-        print_json(shown(row, events))
+        print_json(shown(row, events, encoded))
     else:
-        print_pictures(*pictures_of(row, events, now_at=time.time()))
+        print_pictures(*pictures_of(row, events, encoded, now_at=time.time()))
 
 
-def shown(row: Transaction, events: Sequence[Event]) -> Shown:
-    """A transaction and its journal, whole."""
+def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = ()) -> Shown:
+    """A transaction and its journal, whole; of the events with an ``encoded`` seq, what stands in clear."""
     return Shown(
         transaction=listed(row),
-        input=msgspec.Raw(row.input),
-        options=msgspec.Raw(row.options),
-        result=msgspec.Raw(b"null" if row.result is None else row.result),
+        input=_json_of(row.input),
+        options=_json_of(row.options),
+        result=_json_of(b"null" if row.result is None else row.result),
         events=tuple(
-            ShownEvent(seq=event.seq, at=event.at, address=event.address, fact=msgspec.Raw(encode_fact(event.fact)))
+            ShownEvent(
+                seq=event.seq,
+                at=event.at,
+                address=event.address,
+                fact=msgspec.Raw(encode_fact(event.fact)),
+                encoded=event.seq in encoded,
+            )
             for event in events
         ),
     )
 
 
-def pictures_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> tuple[Table, Table]:
+def _json_of(payload: bytes) -> msgspec.Raw:
+    """A payload, or how long it is when only its codec can read it."""
+    if is_encoded(payload):
+        return msgspec.Raw(msgspec.json.encode({"encoded_bytes": stored_size(payload)}))
+    return msgspec.Raw(payload)
+
+
+def pictures_of(
+    row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), *, now_at: float
+) -> tuple[Table, Table]:
     """What a person reads: the transaction in a few lines, then its journal."""
     place = "branch" if row.pattern == "saga" else "address"
-    return header_of(row, events, now_at=now_at), table_of(lines_of(row, events), place=place)
+    return header_of(row, events, now_at=now_at), table_of(lines_of(row, events, encoded), place=place)
 
 
 def header_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Table:
@@ -119,20 +142,27 @@ def _facts_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> It
         yield "pattern", Text("saga")
     else:
         yield "workflow", Text(f"{row.workflow} version {row.version}")
-        yield "input", Text(cut(row.input.decode()[1:-1]))
+        yield "input", Text(cut(row.input.decode()[1:-1]) if not is_encoded(row.input) else ENCODED)
     yield "status", styled_status(row.status)
+    if is_encoded(row.input):
+        yield "payloads", Text("encoded; give their codec with --codec to see them", "yellow")
     if row.reason:
-        yield "reason", Text(cut(row.reason))
+        yield "reason", Text(cut(in_clear(row.reason)))
     if row.status == "succeed" and row.result is not None and row.result != b"null":
-        yield "result", Text(cut(row.result.decode()))
+        yield "result", Text(_spell(row.result))
     yield "began", _times_of(row, now_at)
     if not row.is_final:
         yield "now", _now_of(row, now_at)
-    if is_saga and row.status == "submitted":
+    if is_saga and row.status == "submitted" and not is_encoded(row.input):
         yield from (("waits for", Text(one)) for one in _next_of_saga(row, events))
     if row.last_error:
         faults = f"{row.attempt_count} times in a row: " if row.attempt_count > 1 else ""
-        yield "last error", Text(cut(f"{faults}{row.last_error}"), "yellow")
+        yield "last error", Text(cut(f"{faults}{in_clear(row.last_error)}"), "yellow")
+
+
+def _spell(payload: bytes) -> str:
+    """A payload as JSON, cut to a line; or that it is encoded."""
+    return ENCODED if is_encoded(payload) else cut(payload.decode())
 
 
 def _next_of_saga(row: Transaction, events: Sequence[Event]) -> list[str]:

@@ -108,7 +108,13 @@ def test_no_variable_is_forgotten(docs: Mapping[str, str]) -> None:
     assert not [variable for variable in variables if f"`{variable}`" not in settings]
 
 
-RUN_HERE = {"README.md", "docs/quickstart.md", "docs/how-to/deadlines.md", "docs/how-to/parallel-branches.md"}
+RUN_HERE = {
+    "README.md",
+    "docs/quickstart.md",
+    "docs/how-to/deadlines.md",
+    "docs/how-to/encode-payloads.md",
+    "docs/how-to/parallel-branches.md",
+}
 """Pages whose Python is run below, all blocks of a page after one another."""
 
 

@@ -39,6 +39,12 @@ class UnstorableWrite(JournalError):
     remedy = "Make the value smaller, or one that UTF-8 text and 64-bit numbers can hold."
 
 
+class UnreadablePayload(JournalError):
+    """A payload was written with a codec and cannot be decoded here; nothing was changed and the run waits as it is."""
+
+    remedy = "Open the journal with the codec, and the keys, that it was written with: codec=, or --codec of a command."
+
+
 class JournalUrlError(JournalError):
     """The URL names no journal that this version of flowtx can open."""
 

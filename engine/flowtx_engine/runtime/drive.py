@@ -18,7 +18,8 @@ from flowtx_dsl.errors import FlowtxError, NondeterminismError
 from flowtx_dsl.targets import FunctionTarget
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
-from flowtx_engine.journal.errors import ConflictError, SchemaError
+from flowtx_engine.journal.codec import is_encoded, refuse_encoded_row
+from flowtx_engine.journal.errors import ConflictError, SchemaError, UnreadablePayload
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
@@ -161,6 +162,7 @@ class Driver:
             await self._load()
 
     async def _load(self) -> None:
+        await self._check_readable()
         self._kernel.close()
         self._kernel = self._new_kernel()
         self._unstarted.clear()
@@ -169,13 +171,22 @@ class Driver:
         for address in [*self._in_flight, *(address for address, _ in self._outcomes)]:
             self._unstarted.pop(address, None)
 
-    async def _catch_up(self) -> None:
-        """Read what others appended: on a conflict, or because somebody said so."""
-        self._read_again = False
+    async def _check_readable(self) -> None:
+        """A claimed row is as it is stored when its codec failed; raises ``UnreadablePayload`` if it still does."""
+        if is_encoded(self.transaction.input):
+            self.transaction = await self._must_have()
+            refuse_encoded_row(self.transaction)
+
+    async def _must_have(self) -> Transaction:
         row = await self._tools.journal.transaction(self.transaction.gid)
         if row is None:
             raise LostError(f"transaction {self.transaction.gid} is gone from the journal")
-        self.transaction = row
+        return row
+
+    async def _catch_up(self) -> None:
+        """Read what others appended: on a conflict, or because somebody said so."""
+        self._read_again = False
+        row = self.transaction = await self._must_have()
         await self._load()
         for address in [address for address in self._in_flight if self._kernel.asked(address) is None]:
             self._in_flight[address].give_up()
@@ -427,5 +438,5 @@ class TooLongError(FlowtxError):
     remedy = "Raise journal_events_max, or stop the transaction by force."
 
 
-STUCK = (NondeterminismError, SchemaError, TooLongError)
-"""Errors that no retry can mend, only other code: the run waits as it is."""
+STUCK = (NondeterminismError, SchemaError, TooLongError, UnreadablePayload)
+"""Errors that no retry can mend, only other code, or the right key: the run waits as it is."""

@@ -27,6 +27,7 @@ from flowtx_dsl.errors import (
 )
 from flowtx_dsl.workflow import AnyWorkflow, Workflow
 from flowtx_engine.calls.attempt import Performer
+from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, NewTransaction, RowChange, Transaction, Write, row_of_new
@@ -234,6 +235,7 @@ class Engine:
         row = await self._journal.transaction(gid)
         if row is None:
             raise NoSuchTransaction(f"no transaction has the gid {gid}")
+        refuse_encoded_row(row)
         return row
 
     async def _until_final(self, gid: str) -> Transaction:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from flowtx_dsl.error_codec import ErrorRecord
-from flowtx_engine.journal.errors import SchemaError
+from flowtx_engine.journal.codec import PayloadContext, is_encoded, refuse_encoded, stored_head
+from flowtx_engine.journal.errors import SchemaError, UnreadablePayload
 from flowtx_engine.journal.records import JournalRow
 from flowtx_engine.kernel.events import Event, decode_fact, encode_fact, kind_of
 
@@ -28,7 +29,12 @@ def row_of(gid: str, event: Event) -> JournalRow:
 
 
 def event_of(row: JournalRow) -> Event:
-    """A stored event; raises ``SchemaError`` when a newer flowtx wrote a kind that this one does not know."""
+    """A stored event.
+
+    Raises ``SchemaError`` when a newer flowtx wrote a kind that this one does not know, and ``UnreadablePayload`` when
+    a codec wrote it and none has read it.
+    """
+    refuse_encoded(row.data, PayloadContext(gid=row.gid, field="data", seq=row.seq))
     try:
         fact = decode_fact(row.data)
     except msgspec.DecodeError as error:
@@ -37,6 +43,19 @@ def event_of(row: JournalRow) -> Event:
             remedy="Run the version of flowtx that wrote it, or a newer one.",
         ) from error
     return Event(seq=row.seq, at=row.at, address=row.address, fact=fact)
+
+
+def event_in_clear(row: JournalRow) -> Event:
+    """What can be read of a stored event without its codec: all but arguments, values and texts of errors.
+
+    Raises as ``event_of`` does, for an encoded event only when nothing but its kind stands in clear.
+    """
+    if not is_encoded(row.data):
+        return event_of(row)
+    head = stored_head(row.data)
+    if not head:
+        raise UnreadablePayload(f"transaction {row.gid}: event {row.seq} of kind {row.kind!r} is encoded as a whole")
+    return event_of(msgspec.structs.replace(row, data=head))
 
 
 def reason_of(error: ErrorRecord | None) -> str:

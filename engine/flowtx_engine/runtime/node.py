@@ -12,7 +12,7 @@ from typing import cast
 import trio
 
 from flowtx_dsl.workflow import AnyWorkflow
-from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
+from flowtx_engine.journal.errors import JournalError, JournalUnavailable
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.runtime.drive import STUCK, Driver, LostError, Tools
@@ -114,7 +114,7 @@ class Node:
             log.error("transaction %s: the engine failed while driving it", gid, exc_info=errors)
         try:
             await driver.say_stuck(error)
-        except (ConflictError, JournalUnavailable) as unwritten:
+        except JournalError as unwritten:  # somebody else wrote, the database is away, or the payloads cannot be read
             log.warning("transaction %s: why it waits could not be written: %s", gid, unwritten.message)
         self.stuck[gid] = error
 

@@ -8,30 +8,38 @@ from contextlib import asynccontextmanager
 import trio
 
 from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.journal.codec import PayloadCodec
 from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
 
 
 @asynccontextmanager
 async def open_engine(
-    url: str, *, workflows: Iterable[AnyWorkflow] = (), limits: EngineLimits | None = None
+    url: str,
+    *,
+    workflows: Iterable[AnyWorkflow] = (),
+    limits: EngineLimits | None = None,
+    codec: PayloadCodec | None = None,
 ) -> AsyncGenerator[Engine]:
     """An engine on the database at ``url``: ``sqlite:///bank.db``, or ``memory://`` for tests.
 
     Pass the ``workflows`` whose unfinished transactions it shall recover; those it is asked to run are added by
     themselves. On leaving the block, calls in flight end within ``limits.grace_s`` and unfinished transactions are
-    given back to be taken up by the next engine. Raises ``JournalError`` when the database cannot be used.
+    given back to be taken up by the next engine. With a ``codec``, the database holds payloads only as it encodes them;
+    what is there already without one stays readable. Raises ``JournalError`` when the database cannot be used.
     """
     # The database's and the network's libraries are heavy; `import flowtx` must stay light.
     from flowtx_engine.calls.functions import Threads  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.grpc_on_demand import GrpcOnDemand  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.http import HttpClient  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.performer import Calls  # noqa: PLC0415 - heavy, see above
+    from flowtx_engine.journal.encoded import EncodedStore  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.journal import Journal  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.sql import open_store  # noqa: PLC0415 - heavy, see above
 
     limits = limits or EngineLimits()
-    journal = Journal(await trio.to_thread.run_sync(open_store, url))
+    store = await trio.to_thread.run_sync(open_store, url)
+    journal = Journal(store if codec is None else EncodedStore(store, codec))
     try:
         async with HttpClient() as http, GrpcOnDemand() as grpc:
             threads = Threads(limits.threads_max)

@@ -1,0 +1,175 @@
+"""A store whose payloads go through a codec: whatever is written is encoded, whatever is read is decoded.
+
+The law of this file: it is a ``Store`` before a ``Store`` and passes the same conformance kit. A payload that cannot be
+encoded keeps out its own write and no other. Reading one transaction, or its history, raises for what cannot be
+decoded; listing and claiming many does not, but leaves that one as it is stored: who needs it will say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from flowtx_engine.journal.codec import (
+    PayloadCodec,
+    PayloadContext,
+    PayloadField,
+    decode_payload,
+    decode_text,
+    encode_payload,
+    encode_text,
+    head_of,
+)
+from flowtx_engine.journal.errors import JournalUnavailable, UnreadablePayload, UnstorableWrite
+from flowtx_engine.journal.records import Filter, JournalRow, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.journal.store import Store, WriteResult
+
+
+class EncodedStore:
+    """A ``Store`` behind a codec; closing it closes the store."""
+
+    def __init__(self, inner: Store, codec: PayloadCodec) -> None:
+        self.is_local = inner.is_local
+        self._inner = inner
+        self._codec = codec
+
+    def __repr__(self) -> str:
+        return f"<EncodedStore {self._codec!r} before {self._inner!r}>"
+
+    # --- writing ---
+
+    def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
+        """See ``Store.commit``."""
+        results: list[WriteResult] = []
+        encoded: list[Write] = []
+        for write in writes:
+            try:
+                encoded.append(self._encoded(write))
+                results.append(None)
+            except JournalUnavailable:
+                raise
+            except Exception as error:  # whatever a codec raises
+                results.append(self._unstorable(write, error))
+        stored = iter(self._inner.commit(encoded) if encoded else ())
+        return [next(stored) if result is None else result for result in results]
+
+    def _encoded(self, write: Write) -> Write:
+        codec, gid = self._codec, write.gid
+        rows = tuple(
+            msgspec.structs.replace(
+                row,
+                data=encode_payload(
+                    codec, row.data, PayloadContext(gid=gid, field="data", seq=row.seq), head=head_of(row.data)
+                ),
+            )
+            for row in write.rows
+        )
+        match write.change:
+            case NewTransaction() as new:
+                change: NewTransaction | RowChange | None = msgspec.structs.replace(
+                    new,
+                    input=encode_payload(codec, new.input, _of_row(gid, "input")),
+                    options=encode_payload(codec, new.options, _of_row(gid, "options")),
+                )
+            case RowChange() as old:
+                change = self._encoded_change(gid, old)
+            case None:
+                change = None
+        return msgspec.structs.replace(write, rows=rows, change=change)
+
+    def _encoded_change(self, gid: str, change: RowChange) -> RowChange:
+        codec = self._codec
+        if isinstance(change.result, bytes):
+            change = msgspec.structs.replace(
+                change, result=encode_payload(codec, change.result, _of_row(gid, "result"))
+            )
+        if isinstance(change.reason, str):
+            change = msgspec.structs.replace(change, reason=encode_text(codec, change.reason, _of_row(gid, "reason")))
+        if isinstance(change.last_error, str):
+            text = encode_text(codec, change.last_error, _of_row(gid, "last_error"))
+            change = msgspec.structs.replace(change, last_error=text)
+        return change
+
+    def _unstorable(self, write: Write, error: Exception) -> UnstorableWrite:
+        refused = UnstorableWrite(
+            f"write of {write.gid!r} at seq {write.rows[0].seq}: {self._codec!r} cannot encode it: "
+            f"{type(error).__name__}: {error}",
+            remedy="Mend the codec; what passes by itself, it should raise as JournalUnavailable.",
+        )
+        refused.__cause__ = error
+        return refused
+
+    # --- reading ---
+
+    def transaction(self, gid: str) -> Transaction | None:
+        """See ``Store.transaction``; raises ``UnreadablePayload``."""
+        row = self._inner.transaction(gid)
+        return None if row is None else self._decoded(row)
+
+    def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
+        """See ``Store.history``; raises ``UnreadablePayload``."""
+        return [
+            msgspec.structs.replace(
+                row,
+                data=decode_payload(self._codec, row.data, PayloadContext(gid=gid, field="data", seq=row.seq)),
+            )
+            for row in self._inner.history(gid, from_seq)
+        ]
+
+    def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
+        """See ``Store.transactions``; what cannot be decoded stays as it is stored."""
+        rows = self._inner.transactions(wanted, before_id=before_id, limit=limit)
+        return [self._decoded_if_possible(row) for row in rows]
+
+    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> list[Transaction]:
+        """See ``Store.claim``; what cannot be decoded stays as it is stored, because it is claimed all the same."""
+        return [self._decoded_if_possible(row) for row in self._inner.claim(node, now_at, limit, workflows)]
+
+    def _decoded_if_possible(self, row: Transaction) -> Transaction:
+        try:
+            return self._decoded(row)
+        except (UnreadablePayload, JournalUnavailable):
+            return row
+
+    def _decoded(self, row: Transaction) -> Transaction:
+        codec, gid = self._codec, row.gid
+        result = row.result
+        return msgspec.structs.replace(
+            row,
+            input=decode_payload(codec, row.input, _of_row(gid, "input")),
+            options=decode_payload(codec, row.options, _of_row(gid, "options")),
+            result=None if result is None else decode_payload(codec, result, _of_row(gid, "result")),
+            reason=decode_text(codec, row.reason, _of_row(gid, "reason")),
+            last_error=decode_text(codec, row.last_error, _of_row(gid, "last_error")),
+        )
+
+    # --- what holds no payload ---
+
+    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
+        """See ``Store.next_wake_at``."""
+        return self._inner.next_wake_at(workflows)
+
+    def owned(self, node: str) -> list[str]:
+        """See ``Store.owned``."""
+        return self._inner.owned(node)
+
+    def nudged(self, node: str, since_at: float) -> list[str]:
+        """See ``Store.nudged``."""
+        return self._inner.nudged(node, since_at)
+
+    def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
+        """See ``Store.beat``."""
+        self._inner.beat(node, now_at, alive_until_at)
+
+    def release(self, node: str, now_at: float) -> None:
+        """See ``Store.release``."""
+        self._inner.release(node, now_at)
+
+    def close(self) -> None:
+        """See ``Store.close``."""
+        self._inner.close()
+
+
+def _of_row(gid: str, field: PayloadField) -> PayloadContext:
+    return PayloadContext(gid=gid, field=field)
