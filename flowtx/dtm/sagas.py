@@ -47,14 +47,12 @@ def order_of(request: TransactionRequest, settings: Settings) -> SagaOrder:
         )
         for i, step in enumerate(request.steps)
     )
-    for step in steps:
-        _check_transport(request.protocol, step.action)
-        _check_transport(request.protocol, step.compensate)
     order = SagaOrder(
         steps=steps,
         request_timeout_s=float(request.request_timeout if request.request_timeout > 0 else settings.request_timeout_s),
         retry_interval_s=float(base_interval_s(request, retry_interval_s=settings.retry_interval_s)),
         branch_headers=tuple(request.branch_headers.items()),
+        protocol=request.protocol or "http",
         concurrent=bool(custom.concurrent),
         after=_after_of(custom, len(steps)),
         timeout_s=max(request.timeout_to_fail, 0),
@@ -113,12 +111,3 @@ def _read_custom(custom_data: str) -> _Custom:
         return _custom.decode(custom_data)
     except msgspec.MsgspecError as error:
         raise RequestError(f"custom_data of a saga cannot be read: {error}") from error
-
-
-def _check_transport(protocol: str, url: str) -> None:
-    """Spec 3.1: which transport a URL is called over."""
-    is_http = url.startswith(("http://", "https://"))
-    if not url or protocol in ("", "http") or (is_http and not (protocol == "json-rpc" and "method" in url)):
-        return
-    transport = "JSON-RPC" if is_http else "gRPC"
-    raise RequestError(f"this version of flowtx does not call participants over {transport} yet: {url}")

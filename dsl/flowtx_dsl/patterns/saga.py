@@ -25,8 +25,8 @@ import msgspec
 
 from flowtx_dsl.errors import Abort, Ongoing, Refused, StepFault
 from flowtx_dsl.policies import Retry
+from flowtx_dsl.remote import ParticipantTarget, participant_target
 from flowtx_dsl.structured import CancelScope, Event
-from flowtx_dsl.targets import HttpTarget
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import workflow
 
@@ -52,7 +52,7 @@ class SagaOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``request_timeout_s`` limits each call. ``retry_interval_s`` is the base of its pauses, in seconds: a participant
     that answers "ongoing" is asked again after it, the k-th consecutive fault is followed by it times 2 to the k.
-    ``branch_headers`` travel with every call.
+    ``branch_headers`` travel with every call; ``protocol`` and a branch's URL say over which transport (spec 3.1).
 
     ``concurrent`` steps begin all at once, but each after those that ``after`` names for it, by their numbers from 0
     (empty: none waits). ``timeout_s`` (0: none) turns the saga round so many seconds after it began, ``retry_limit``
@@ -63,6 +63,7 @@ class SagaOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_timeout_s: float
     retry_interval_s: float
     branch_headers: tuple[tuple[str, str], ...] = ()
+    protocol: str = "http"
     concurrent: bool = False
     after: tuple[tuple[int, ...], ...] = ()
     timeout_s: int = 0
@@ -194,7 +195,7 @@ async def _one_after_another(tx: Tx, way: _Way) -> None:
 async def _call(tx: Tx, step: SagaStep, order: SagaOrder, calls: _Calls) -> None:
     """Ask a participant until it has acted; raises ``Abort`` when it refuses or no more calls are left."""
     action, compensate = _targets(tx, step, order)
-    undo: HttpTarget[None] | None = compensate
+    undo: ParticipantTarget | None = compensate
     while True:
         try:
             await tx.step(
@@ -217,20 +218,14 @@ async def _call(tx: Tx, step: SagaStep, order: SagaOrder, calls: _Calls) -> None
             return
 
 
-def _targets(tx: Tx, step: SagaStep, order: SagaOrder) -> tuple[HttpTarget[None], HttpTarget[None]]:
+def _targets(tx: Tx, step: SagaStep, order: SagaOrder) -> tuple[ParticipantTarget, ParticipantTarget]:
     """Whom to ask, and whom to ask to take it back."""
-    return (
-        _target(step.action, step.branch_id, order.branch_headers + _keys(tx, step, order, "action")),
-        _target(step.compensate, step.branch_id, order.branch_headers + _keys(tx, step, order, "compensate")),
-    )
+    return _target(tx, step, order, "action", step.action), _target(tx, step, order, "compensate", step.compensate)
 
 
-def _target(url: str, branch_id: str, headers: tuple[tuple[str, str], ...]) -> HttpTarget[None]:
-    return HttpTarget(url=url, headers=headers, result_type=None, branch_id=branch_id, trans_type="saga")
-
-
-def _keys(tx: Tx, step: SagaStep, order: SagaOrder, op: str) -> tuple[tuple[str, str], ...]:
-    """With a retry limit every call is a step with a key of its own, but to the participant they are one."""
-    if not order.retry_limit or any(name.lower() == "idempotency-key" for name, _ in order.branch_headers):
-        return ()
-    return (("Idempotency-Key", quote(f"{tx.gid}/{step.branch_id}/{op}", safe="/")),)
+def _target(tx: Tx, step: SagaStep, order: SagaOrder, op: str, url: str) -> ParticipantTarget:
+    headers = order.branch_headers
+    if order.retry_limit and not any(name.lower() == "idempotency-key" for name, _ in headers):
+        # Every call is a step with a key of its own then, but to the participant they are one.
+        headers = (*headers, ("Idempotency-Key", quote(f"{tx.gid}/{step.branch_id}/{op}", safe="/")))
+    return participant_target(order.protocol, url, trans_type="saga", branch_id=step.branch_id, op=op, headers=headers)

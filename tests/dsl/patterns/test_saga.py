@@ -11,7 +11,7 @@ from flowtx_dsl.commands import Compensate, Sleep, Step
 from flowtx_dsl.error_codec import encode_error
 from flowtx_dsl.errors import Ongoing, Refused, StepFault
 from flowtx_dsl.patterns.saga import PAUSE_MAX_S, SagaOrder, SagaStep, addresses_of, first_call_of, retry_of, saga
-from flowtx_dsl.targets import HttpTarget
+from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget
 from flowtx_engine.kernel import events
 from flowtx_engine.kernel.events import Began, Event, Failed, Fired, Succeeded
 from flowtx_engine.kernel.kernel import Kernel
@@ -140,7 +140,12 @@ def test_a_call_carries_what_dtm_participants_expect() -> None:
     assert command.compensation is not None
     assert command.compensation.body == b"1"
     target: HttpTarget[None] = HttpTarget(
-        url="http://p/do1", headers=(("x-tenant", "t1"),), result_type=None, branch_id="02", trans_type="saga"
+        url="http://p/do1",
+        headers=(("x-tenant", "t1"),),
+        result_type=None,
+        branch_id="02",
+        op="action",
+        trans_type="saga",
     )
     assert command.call.target == target
 
@@ -284,6 +289,25 @@ def test_calls_of_one_branch_have_one_key() -> None:
     assert first.call.target == second.call.target
     assert isinstance(first.call.target, HttpTarget)
     assert ("Idempotency-Key", "g/01/action") in first.call.target.headers
+
+
+@pytest.mark.parametrize(
+    ("protocol", "url", "kind"),
+    [
+        ("http", "http://p/do", HttpTarget),
+        ("grpc", "p:50051/s.S/Do", GrpcTarget),
+        ("grpc", "http://p/do", HttpTarget),
+        ("json-rpc", "http://p/rpc?method=do", JsonRpcTarget),
+        ("json-rpc", "http://p/do", HttpTarget),
+    ],
+)
+def test_the_transport_is_dtms_choice_by_protocol_and_url(protocol: str, url: str, kind: type) -> None:
+    steps = (SagaStep(branch_id="01", action=url, compensate=url, payload=b"{}"),)
+    command = Run(order_with(1, protocol=protocol, steps=steps)).asked.command
+    assert isinstance(command, Step)
+    assert command.compensation is not None
+    assert isinstance(command.call.target, kind)
+    assert isinstance(command.compensation.target, kind)
 
 
 @given(st.integers(1, 3600), st.integers(0, 80), st.floats(0, 1))

@@ -92,8 +92,6 @@ def test_the_concurrent_option_without_custom_data_means_nothing_to_a_saga() -> 
         (orders({"1": [2]}, concurrent=False), "step 1 waits for step 2, expected an earlier one"),
         (orders({str(i): [i - 1] for i in range(1, 101)}, step_count=101), "101 steps wait .* expected at most 100"),
         ({"custom_data": "nonsense"}, "custom_data of a saga cannot be read"),
-        ({"protocol": "grpc", "steps": ({"action": "localhost:1/s/M"},)}, "over gRPC"),
-        ({"protocol": "json-rpc", "steps": ({"action": "http://a/?method=do"},)}, "over JSON-RPC"),
     ],
 )
 def test_a_saga_that_cannot_run_as_ordered_is_told_why(changes: dict[str, object], message: str) -> None:
@@ -101,6 +99,8 @@ def test_a_saga_that_cannot_run_as_ordered_is_told_why(changes: dict[str, object
         order_with(**changes)
 
 
-@pytest.mark.parametrize("protocol", ["", "http", "json-rpc", "grpc"])
-def test_http_participants_are_called_whatever_the_protocol(protocol: str) -> None:
-    assert order_with(protocol=protocol) == order_with()
+@pytest.mark.parametrize(("protocol", "kept"), [("", "http"), ("http", "http"), ("json-rpc", "json-rpc"), ("x", "x")])
+def test_the_protocol_is_kept_with_the_order_because_it_decides_how_participants_are_called(
+    protocol: str, kept: str
+) -> None:
+    assert order_with(protocol=protocol).protocol == kept
