@@ -1,22 +1,32 @@
-"""The DTM client for trio and asyncio: the exchanges of ``exchanges.py`` over httpx2.
+"""The DTM client for trio and asyncio: the exchanges of this package over httpx2.
 
-The law of this file: as in ``sync_client.py``, nothing is repeated here. Why httpx2: it runs on both loops; httpx
-itself has had no release since 2024, and httpx2 is the fork that its users moved to.
+The law of this file: as in ``sync_client.py``, nothing is repeated here. A cancelled task still says its last word to
+the server (an abort), within a deadline. Why httpx2: it runs on both loops; httpx itself has had no release since 2024,
+and httpx2 is the fork that its users moved to. It stands on anyio, which shields on both loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
-from flowtx.client.errors import ClientError, ServerUnreachable
-from flowtx.client.exchanges import ClientAnswer, ClientRequest, Exchange, Exchanges, FoundTransaction
+from flowtx.client.answers import FoundTransaction
+from flowtx.client.barrier import Barrier
+from flowtx.client.blocks import Block, TccBlock, XaBlock, parent_of
+from flowtx.client.branch_calls import BranchResult
+from flowtx.client.errors import ClientError
+from flowtx.client.exchanges import ClientAnswer, ClientRequest, Exchange, Perform
+from flowtx.client.message import Message
+from flowtx.client.operations import Operations
+from flowtx.client.options import Options
 from flowtx.client.saga import Saga
 from flowtx.client.sync_client import ANSWER_MAX, too_long, unreachable
+from flowtx_dsl.errors import WorkflowError
 
 try:
+    import anyio
     import httpx2
 except ImportError as error:
     raise ClientError(
@@ -25,6 +35,7 @@ except ImportError as error:
     ) from error
 
 T = TypeVar("T")
+BlockT = TypeVar("BlockT", bound=Block)
 
 AsyncSend = Callable[[ClientRequest], Awaitable[ClientAnswer]]
 
@@ -37,12 +48,12 @@ class AsyncDtmClient:
 
     def __init__(self, url: str, *, timeout_s: float = 10.0, send: AsyncSend | None = None) -> None:
         """``send`` carries requests some other way; raises ``ClientError`` for an address that is none."""
-        self._exchanges = Exchanges(url, timeout_s=timeout_s)
+        self.operations = Operations(url, timeout_s=timeout_s)
         self._http = httpx2.AsyncClient(trust_env=False)
         self._send = send or self._send_http
 
     def __repr__(self) -> str:
-        return f"<AsyncDtmClient of {self._exchanges.base}>"
+        return f"<AsyncDtmClient of {self.operations.base}>"
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -55,41 +66,108 @@ class AsyncDtmClient:
 
     async def new_gid(self) -> str:
         """As ``DtmClient.new_gid``."""
-        return await self._run(self._exchanges.new_gid())
+        return await self.run(self.operations.new_gid())
 
-    async def submit(self, saga: Saga) -> None:
+    async def submit(self, transaction: Saga | Message) -> None:
         """As ``DtmClient.submit``."""
-        await self._run(self._exchanges.submit(saga))
+        await self.run(self.operations.submit(transaction))
+
+    async def prepare(self, message: Message) -> None:
+        """As ``DtmClient.prepare``."""
+        await self.run(self.operations.prepare(message))
+
+    async def abort(self, message: Message) -> None:
+        """As ``DtmClient.abort``."""
+        await self.run(self.operations.abort(message))
+
+    async def do_and_submit(
+        self, message: Message, business: Callable[[Barrier], Awaitable[T]], *, table: str | None = None
+    ) -> T:
+        """As ``DtmClient.do_and_submit``; business is async."""
+        return cast("T", await self.run(self.operations.do_and_submit(message, business, table)))
+
+    def tcc(self, gid: str | None = None, *, options: Options | None = None) -> AsyncTcc:
+        """As ``DtmClient.tcc``: ``async with dtm.tcc() as tcc: await tcc.call_branch(...)``."""
+        return AsyncTcc(self, TccBlock(self.operations, gid, options))
+
+    def xa(self, gid: str | None = None, *, options: Options | None = None) -> AsyncXa:
+        """As ``DtmClient.xa``: ``async with dtm.xa() as xa: await xa.call_branch(url)``."""
+        return AsyncXa(self, XaBlock(self.operations, gid, options))
+
+    def join_tcc(self, query: Mapping[str, str], *, options: Options | None = None) -> AsyncTcc:
+        """As ``DtmClient.join_tcc``."""
+        gid, parent = parent_of(query, "tcc")
+        return AsyncTcc(self, TccBlock(self.operations, gid, options, parent=parent))
+
+    def join_xa(self, query: Mapping[str, str], *, options: Options | None = None) -> AsyncXa:
+        """As ``DtmClient.join_xa``."""
+        gid, parent = parent_of(query, "xa")
+        return AsyncXa(self, XaBlock(self.operations, gid, options, parent=parent))
+
+    async def register_xa(self, query: Mapping[str, str], phase2_url: str) -> None:
+        """As ``DtmClient.register_xa``."""
+        await self.run(self.operations.register_xa(query, phase2_url))
 
     async def query(self, gid: str) -> FoundTransaction | None:
         """As ``DtmClient.query``."""
-        return await self._run(self._exchanges.query(gid))
+        return await self.run(self.operations.query(gid))
 
     async def force_stop(self, gid: str) -> None:
         """As ``DtmClient.force_stop``."""
-        await self._run(self._exchanges.force_stop(gid))
+        await self.run(self.operations.force_stop(gid))
 
-    async def _run(self, exchange: Exchange[T]) -> T:
+    async def subscribe(self, topic: str, url: str, *, remark: str = "") -> None:
+        """As ``DtmClient.subscribe``."""
+        await self.run(self.operations.subscribe(topic, url, remark))
+
+    async def unsubscribe(self, topic: str, url: str) -> None:
+        """As ``DtmClient.unsubscribe``."""
+        await self.run(self.operations.unsubscribe(topic, url))
+
+    async def delete_topic(self, topic: str) -> None:
+        """As ``DtmClient.delete_topic``."""
+        await self.run(self.operations.delete_topic(topic))
+
+    async def run(self, exchange: Exchange[T]) -> T:
+        """As ``DtmClient.run``."""
         try:
-            request = next(exchange)
+            wanted = next(exchange)
             while True:
                 try:
-                    answer = await self._send(request)
-                except ServerUnreachable as error:
-                    request = exchange.throw(error)
+                    came = await self._bring(wanted)
+                except BaseException as error:
+                    # A cancellation, too: the exchange says its last word, and lets it pass.
+                    wanted = exchange.throw(error)
                 else:
-                    request = exchange.send(answer)
+                    wanted = exchange.send(came)
         except StopIteration as end:
             result: T = end.value
             return result
 
+    async def _bring(self, wanted: ClientRequest | Perform) -> object:
+        if isinstance(wanted, Perform):
+            awaitable = wanted.run()
+            if not isinstance(awaitable, Awaitable):
+                raise WorkflowError(
+                    f"the function gave back a {type(awaitable).__name__} at once, expected an async function",
+                    remedy="Define it with async def, or use flowtx.client.sync_client.",
+                )
+            return await cast("Awaitable[object]", awaitable)
+        if not wanted.is_last_word:
+            return await self._send(wanted)
+        with anyio.move_on_after(wanted.timeout_s, shield=True):
+            return await self._send(wanted)
+        raise unreachable(wanted, TimeoutError(f"nothing within {wanted.timeout_s} seconds"))
+
     async def _send_http(self, request: ClientRequest) -> ClientAnswer:
-        headers = {"Content-Type": "application/json"} if request.body else {}
-        content = request.body or None
         received = bytearray()
         try:
             async with self._http.stream(
-                request.method, request.url, content=content, headers=headers, timeout=request.timeout_s
+                request.method,
+                request.url,
+                content=request.body or None,
+                headers=request.all_headers,
+                timeout=request.timeout_s,
             ) as response:
                 if int(response.headers.get("Content-Length", "0")) > ANSWER_MAX:
                     raise too_long(request)  # before reading: httpx2 leaves its generators to the collector otherwise
@@ -98,6 +176,48 @@ class AsyncDtmClient:
                         received += part
                         if len(received) > ANSWER_MAX:
                             raise too_long(request)
-        except httpx2.RequestError as error:
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
             raise unreachable(request, error) from error
         return ClientAnswer(status=response.status_code, body=bytes(received))
+
+
+class AsyncBlockRun(Generic[BlockT]):
+    """As ``BlockRun``, on trio and asyncio."""
+
+    def __init__(self, client: AsyncDtmClient, block: BlockT) -> None:
+        self._client, self._block = client, block
+
+    @property
+    def gid(self) -> str:
+        """Its gid."""
+        return self._block.gid
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.gid}>"
+
+    async def __aenter__(self) -> Self:
+        await self._client.run(self._block.begin())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.run(self._block.end(error))
+
+
+class AsyncTcc(AsyncBlockRun[TccBlock]):
+    """As ``Tcc``."""
+
+    async def call_branch(self, *, try_: str, confirm: str, cancel: str, payload: object = None) -> BranchResult:
+        """As ``Tcc.call_branch``."""
+        return await self._client.run(
+            self._block.call_branch(try_=try_, confirm=confirm, cancel=cancel, payload=payload)
+        )
+
+
+class AsyncXa(AsyncBlockRun[XaBlock]):
+    """As ``Xa``."""
+
+    async def call_branch(self, url: str, *, payload: object = None, phase2_url: str = "") -> BranchResult:
+        """As ``Xa.call_branch``."""
+        return await self._client.run(self._block.call_branch(url=url, payload=payload, phase2_url=phase2_url))

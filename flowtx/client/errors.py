@@ -23,6 +23,10 @@ class BranchIdError(FlowtxError):
     """No further branch id can be made here (spec 10)."""
 
 
+class XaError(FlowtxError):
+    """A database cannot take part in an xa transaction this way; the business function did not count."""
+
+
 class ClientError(FlowtxError):
     """The server did not do what was asked."""
 
@@ -46,6 +50,18 @@ class ServerRefused(ServerError):
     """The server answered FAILURE: the call is not allowed now, or a waited-for transaction did not succeed (yet)."""
 
     remedy = "Query the gid: its status says whether it failed, is being compensated, or still goes on."
+
+
+class BranchFault(ClientError):
+    """A participant gave no usable answer, so nobody knows whether it acted; ``status`` is 0 where there was none.
+
+    Its "no" and its "not yet" are ``flowtx.Refused`` and ``flowtx.Ongoing``, as in a workflow of flowtx.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, body: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
 
 
 class ServerOngoing(ServerError):

@@ -22,6 +22,7 @@ from flowtx.client.barrier import Barrier
 from flowtx.client.barrier_dbapi import DbApiConnection
 from flowtx.client.barrier_table import DEFAULT_TABLES, DialectName
 from flowtx.client.barrier_upkeep import create_table
+from tests.flowtx.client.genuine import GenuineDtm, genuine_dtm
 
 AnyConnection = Connection | Session | DbApiConnection
 Way = Literal["connection", "session", "plain driver"]
@@ -152,3 +153,18 @@ def async_bank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bank]
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> Way:
     return cast("Way", request.param)
+
+
+Runner = Literal["threads", "trio", "asyncio"]
+
+
+@pytest.fixture(params=["threads", "trio", "asyncio"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """Where the client runs."""
+    return cast("Runner", request.param)
+
+
+@pytest.fixture
+def dtm_server() -> Iterator[GenuineDtm]:
+    with genuine_dtm() as server:
+        yield server

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
+from flowtx.client.answers import FoundTransaction
 from flowtx.client.async_client import AsyncDtmClient
 from flowtx.client.errors import ServerRefused, ServerUnreachable
-from flowtx.client.exchanges import FoundTransaction
-from flowtx.client.saga import Options, Saga, SagaStep
+from flowtx.client.options import Options
+from flowtx.client.saga import Saga, SagaStep
 from flowtx.client.sync_client import DtmClient
 
 T = TypeVar("T")

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from flowtx.client.answers import FoundBranch, FoundTransaction
 from flowtx.client.errors import ClientError, ServerError, ServerOngoing, ServerRefused, ServerUnreachable
-from flowtx.client.exchanges import ClientAnswer, ClientRequest, FoundBranch, FoundTransaction
-from flowtx.client.saga import Options, Saga, SagaStep
+from flowtx.client.exchanges import ClientAnswer, ClientRequest
+from flowtx.client.options import Options
+from flowtx.client.saga import Saga, SagaStep
 from flowtx.client.sync_client import DtmClient
 
 SUCCESS = ClientAnswer(status=200, body=b'{"dtm_result":"SUCCESS"}')

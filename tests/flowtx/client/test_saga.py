@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flowtx.client.saga import Options, Saga, SagaStep, saga_body
+from flowtx.client.options import Options
+from flowtx.client.saga import Saga, SagaStep, saga_body
 from flowtx.dtm.sagas import order_of
 from flowtx.dtm.wire.requests import parse_transaction_request
 from flowtx.settings import Settings

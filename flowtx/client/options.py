@@ -1,0 +1,72 @@
+"""What every transaction that is handed to a server has: a gid, options, payloads (spec 2.3).
+
+The law of this file: what no server could keep or run as meant is refused here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flowtx_dsl.codec import encode
+from flowtx_dsl.errors import PayloadError, WorkflowError
+
+GID_LENGTH_MAX = 128
+
+
+def _none() -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How the server treats a transaction (spec 2.3). Times are in whole seconds; None leaves it to the server.
+
+    ``wait_result``: answer the submit when the transaction has come to an end, or is known not to succeed.
+    ``request_timeout_s``: of each call to a participant. ``timeout_to_fail_s``: when a saga is turned round (sagas
+    have none of their own). ``retry_interval_s``: the first pause before a call is repeated. ``retry_count_max``: how
+    often a saga's action is repeated before the saga is turned round. ``branch_headers``: sent with every call.
+    """
+
+    wait_result: bool = False
+    request_timeout_s: int | None = None
+    timeout_to_fail_s: int | None = None
+    retry_interval_s: int | None = None
+    retry_count_max: int | None = None
+    branch_headers: Mapping[str, str] = field(default_factory=_none)
+
+    def __post_init__(self) -> None:
+        for name in ("request_timeout_s", "timeout_to_fail_s", "retry_interval_s", "retry_count_max"):
+            value: object = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
+                raise WorkflowError(f"Options.{name} is {value!r}, expected a positive whole number or None")
+
+    def fields(self) -> dict[str, object]:
+        """The fields of a request, without what is left to the server."""
+        every: dict[str, object] = {
+            "wait_result": self.wait_result,
+            "request_timeout": self.request_timeout_s,
+            "timeout_to_fail": self.timeout_to_fail_s,
+            "retry_interval": self.retry_interval_s,
+            "retry_limit": self.retry_count_max,
+            "branch_headers": dict(self.branch_headers),
+        }
+        return {name: value for name, value in every.items() if value}
+
+
+def check_gid(gid: str) -> None:
+    """Raises ``WorkflowError`` for a gid that no server would keep as it is (spec 1)."""
+    if not gid or len(gid) > GID_LENGTH_MAX or any(each in gid for each in "\n\r;\0"):
+        raise WorkflowError(
+            f"the gid is {gid!r}, expected 1 to {GID_LENGTH_MAX} characters without line ends, semicolons and NUL",
+            remedy="Ask the server for one with new_gid().",
+        )
+
+
+def payload_text(payload: object, *, what: str) -> str:
+    """A payload as the JSON text that travels; raises ``PayloadError`` naming it."""
+    try:
+        return encode(payload, what=what).decode()
+    except PayloadError as error:
+        cause = error.__cause__
+        raise PayloadError(f"{what} cannot be sent as JSON: {cause}", remedy=error.remedy) from cause
