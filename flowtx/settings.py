@@ -1,4 +1,4 @@
-"""The settings of a server: one value, made by the command line from its options and the environment.
+"""The settings of a server: one value, made from options, a file and the environment (``flowtx/config``).
 
 The law of this file: every setting has a name, a unit, a default and a line that says what it is for; what cannot work
 is refused here, by name, before anything starts.
@@ -20,9 +20,13 @@ class SettingsError(FlowtxError):
 
     remedy = "Correct the setting; `flowtx serve --help` lists them all."
 
+    def __init__(self, message: str, *, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
-def _setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+
+def _setting(default: Any, doc: str, *, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"doc": doc, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,34 +47,50 @@ class Settings:
     retry_interval_s: int = _setting(
         10, "Seconds before an unfinished call is repeated, unless the transaction names its own retry_interval."
     )
+    timeout_to_fail_s: int = _setting(
+        35,
+        "Seconds after which a prepared TCC, XA or message that nobody submitted is given up or asked about, unless it "
+        "names its own timeout_to_fail.",
+    )
     active_max: int = _setting(10_000, "The most transactions driven at once; more are refused with 503.")
     park_after_s: float = _setting(10.0, "A transaction that waits longer than so many seconds is dropped from memory.")
     heartbeat_s: float = _setting(
         2.0, "Seconds between two signs of life of this node; after two without one, others take over its work."
     )
+    app: tuple[str, ...] = _setting(
+        (), "Workflows to recover and run: all of a module, or the one (or the list) of that name. Repeatable."
+    )
+    log_level: str = _setting("info", "How much to say on stderr.", choices=("debug", "info", "warning", "error"))
 
     def __post_init__(self) -> None:
-        for name in ("body_max_bytes", "request_timeout_s", "retry_interval_s", "active_max"):
+        for name in ("body_max_bytes", "request_timeout_s", "retry_interval_s", "timeout_to_fail_s", "active_max"):
             _at_least(name, getattr(self, name), 1)
         for name in ("grace_s", "park_after_s"):
             _at_least(name, getattr(self, name), 0)
         for name in ("keep_alive_s", "heartbeat_s"):
             _at_least(name, getattr(self, name), 0.05)
         if not self.db:
-            raise SettingsError("db is empty, expected the URL of a database such as sqlite:///flowtx.db")
+            raise SettingsError("db is empty, expected the URL of a database such as sqlite:///flowtx.db", setting="db")
+        for name in names():
+            _one_of(name, getattr(self, name), choices_of(name))
         address_of(self.bind)
 
 
 def _at_least(name: str, value: float, low: float) -> None:
     if not value >= low:  # also refuses NaN
-        raise SettingsError(f"{name} is {value!r}, expected at least {low}")
+        raise SettingsError(f"{name} is {value!r}, expected at least {low}", setting=name)
+
+
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if choices and value not in choices:
+        raise SettingsError(f"{name} is {value!r}, expected one of {', '.join(choices)}", setting=name)
 
 
 def address_of(bind: str) -> tuple[str, int]:
     """Host and port of a ``bind`` setting, the host without the brackets of IPv6; raises ``SettingsError``."""
     host, colon, port = bind.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise SettingsError(f"bind is {bind!r}, expected an address and a port such as 127.0.0.1:36789")
+        raise SettingsError(f"bind is {bind!r}, expected an address and a port such as 127.0.0.1:36789", setting="bind")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -86,4 +106,19 @@ def variable_of(name: str) -> str:
 
 def doc_of(name: str) -> str:
     """What a setting is for, in one sentence; raises ``KeyError`` for a name that is none."""
-    return str({each.name: each for each in dataclasses.fields(Settings)}[name].metadata["doc"])
+    return str(_fields()[name].metadata["doc"])
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """The values a setting can have, empty when they cannot be listed; raises ``KeyError``."""
+    choices: tuple[str, ...] = _fields()[name].metadata["choices"]
+    return choices
+
+
+def default_of(name: str) -> Any:
+    """What a setting is when nobody says anything; raises ``KeyError``."""
+    return _fields()[name].default
+
+
+def _fields() -> dict[str, dataclasses.Field[Any]]:
+    return {each.name: each for each in dataclasses.fields(Settings)}

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import logging
-import re
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import trio
 
 from flowtx.cli.loading import load_app, load_codec
 from flowtx.cli.options import codec_option, examples
+from flowtx.cli.settings_options import loaded_from, settings_options
 from flowtx.cli.signals import watch_signals
+from flowtx.config.secrets import without_password
 from flowtx.server import serve as serve_until
-from flowtx.settings import Settings, address_of, doc_of, names, variable_of
+from flowtx.settings import Settings, address_of
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
 
-Command = TypeVar("Command", bound=Callable[..., object])
-
-
-def settings_options(command: Command) -> Command:
-    """An option for every setting, in the order of ``Settings``; so no setting can be forgotten here."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
-    for name in reversed(names()):
-        option = click.option(
-            f"--{name.replace('_', '-')}",
-            name,
-            type=type(defaults[name]),
-            default=defaults[name],
-            show_default=True,
-            envvar=variable_of(name),
-            show_envvar=True,
-            metavar={"db": "URL", "bind": "HOST:PORT"}.get(name),
-            help=doc_of(name),
-        )
-        command = option(command)
-    return command
+log = logging.getLogger("flowtx")
 
 
 @click.command(
@@ -48,40 +28,29 @@ def settings_options(command: Command) -> Command:
         "flowtx serve",
         "flowtx serve --db sqlite:////var/lib/flowtx/flowtx.db --bind 127.0.0.1:0",
         "flowtx serve --app bank --app shop:workflows",
+        "flowtx serve --config flowtx.yml",
     ),
 )
 @settings_options
-@click.option(
-    "--app",
-    "apps",
-    multiple=True,
-    metavar="MODULE[:NAME]",
-    envvar="FLOWTX_APP",
-    show_envvar=True,
-    help="Workflows to recover and run: all of a module, or the one (or the list) of that name. Repeatable.",
-)
 @codec_option
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    envvar="FLOWTX_LOG_LEVEL",
-    show_envvar=True,
-    help="How much to say on stderr.",
-)
-def serve(*, apps: tuple[str, ...], codec: str | None, log_level: str, **settings: Any) -> None:
+@click.pass_context
+def serve(ctx: click.Context, /, *, codec: str | None, **_: Any) -> None:
     """Run the server that speaks the DTM protocol, until SIGTERM or Ctrl-C.
 
     One line on stdout says when it can be called, and at which address. When it is asked to stop, calls in flight end
     within the grace period; asked again, it leaves at once. Either way nothing is lost: what is unfinished goes on at
     the next start, here or on another machine with the same database.
     """
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    made = Settings(**settings)
-    workflows = [workflow for app in apps for workflow in load_app(app)]
-    _warn_if_open(made.bind)
-    trio.run(_serve, made, workflows, load_codec(codec))
+    loaded = loaded_from(ctx)
+    settings = loaded.settings
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    for notice in loaded.notices:
+        log.warning("configuration: %s", notice)
+    workflows = [workflow for app in settings.app for workflow in load_app(app)]
+    _warn_if_open(settings.bind)
+    trio.run(_serve, settings, workflows, load_codec(codec))
 
 
 async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: PayloadCodec | None) -> None:
@@ -93,11 +62,6 @@ async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: Payloa
             address: str = await serving.start(server)
             click.echo(f"flowtx serves the DTM protocol at {address}, database {without_password(settings.db)}")
         watching.cancel_scope.cancel()
-
-
-def without_password(url: str) -> str:
-    """A database's URL, fit to be shown."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def _warn_if_open(bind: str) -> None:

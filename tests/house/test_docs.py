@@ -9,6 +9,7 @@ import click
 import pytest
 
 from flowtx.cli.main import COMMANDS, main
+from flowtx.config.dtm_keys import DTM_KEYS
 from flowtx.settings import Settings, names, variable_of
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -69,7 +70,7 @@ def test_every_option_is_in_its_commands_section_and_no_other_is(docs: Mapping[s
     pages = sections(docs["docs/reference/cli.md"])
     for name, command in walk_commands():
         expected = options_of(command)
-        if name == "flowtx serve":  # the settings have a page of their own
+        if name in ("flowtx serve", "flowtx config"):  # the settings have a page of their own
             expected -= {f"--{setting.replace('_', '-')}" for setting in names()}
         described = set(re.findall(r"^\| `(--[\w-]+)", pages[name], flags=re.MULTILINE))
         assert described == expected, f"{name} in docs/reference/cli.md"
@@ -91,10 +92,19 @@ def test_every_command_shows_how_it_is_called() -> None:
 
 def test_every_setting_has_its_heading_with_option_variable_and_default(docs: Mapping[str, str]) -> None:
     pages = sections(docs["docs/reference/settings.md"])
-    assert [heading for heading in pages if heading != "Other variables"] == list(names())
+    assert [heading for heading in pages if heading not in NO_SETTINGS] == list(names())
     for name in names():
         head = f"`--{name.replace('_', '-')}`, `{variable_of(name)}`, default `{getattr(Settings(), name)}`"
         assert pages[name].strip().splitlines()[0] == head
+
+
+NO_SETTINGS = {"Where settings come from", "The file", "Settings of DTM", "Other variables"}
+"""Headings of the settings page that are none."""
+
+
+def test_every_key_of_dtm_stands_in_the_settings_page(docs: Mapping[str, str]) -> None:
+    page = sections(docs["docs/reference/settings.md"])["Settings of DTM"]
+    assert [path for path in DTM_KEYS if f"`{path}`" not in page] == []
 
 
 def test_no_variable_is_forgotten(docs: Mapping[str, str]) -> None:

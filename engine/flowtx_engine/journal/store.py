@@ -11,6 +11,9 @@ from typing import Protocol
 
 from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
 
+STORES = ("sqlite", "memory")
+"""The schemes of the URLs that ``open_store`` understands, so that others can say what there is."""
+
 WriteResult = Exception | None
 """What became of one write of a batch: None when it is durable, else the error that kept it out."""
 

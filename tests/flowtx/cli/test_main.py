@@ -70,7 +70,7 @@ def test_an_error_is_a_message_and_with_debug_a_traceback(call: Call) -> None:
     [
         (NoSuchTransaction("none"), 1),
         (FlowtxError("whatever"), 1),
-        (SettingsError("bind"), 2),
+        (SettingsError("bind is odd", setting="bind"), 2),
         (JournalUnavailable("gone"), 3),
         (SchemaError("newer"), 3),
     ],
