@@ -42,7 +42,7 @@ class Sleep(msgspec.Struct, frozen=True, kw_only=True):
 
     until_at: float
     where: str
-    name: Literal["sleep", "deadline"] = "sleep"
+    name: Literal["sleep", "deadline", "start"] = "sleep"
 
 
 Command = Step | Compensate | Sleep

@@ -31,6 +31,7 @@ from flowtx_engine.kernel.events import (
     Stopped,
     Succeeded,
 )
+from flowtx_engine.kernel.kernel import START
 from flowtx_engine.runtime.history import reason_of
 
 Op = Literal["action", "compensate", ""]
@@ -91,7 +92,10 @@ def _line_of(event: Event, branch_of: BranchOf | None) -> Line:
         case Attempted() | Succeeded() | Refused() | Failed():
             return _step_line(event, fact, branch_of)
         case Began():
-            return _run_line(event, f"{fact.workflow} version {fact.version}", "began")
+            outcome = "began" if fact.starts_at is None and fact.place is None else "begins later"
+            return _run_line(event, f"{fact.workflow} version {fact.version}", outcome)
+        case Fired() if event.address == START:
+            return _run_line(event, "start", "is due")
         case Fired() if branch_of is not None:
             return _run_line(event, "timeout", "has come")
         case Fired():

@@ -29,6 +29,23 @@ codec_option = click.option(
     help="The codec that payloads in the database are written with: an object, or what makes one when it is called.",
 )
 
+input_option = click.option(
+    "--input",
+    "input_",
+    metavar="JSON",
+    help="The argument; an array or an object by names when there are several. @FILE reads a file, - reads stdin.",
+)
+
+gid_option = click.option("--gid", default="", help="The transaction's id. Left out, one is made and told.")
+
+at_option = click.option(
+    "--at",
+    metavar="INSTANT",
+    help="Begin then: 2026-12-24T18:00 in this machine's zone, or with an offset.",
+)
+
+delay_option = click.option("--delay", metavar="LENGTH", help="Begin so much later: 90s, 10min, 2h or 3d.")
+
 
 def examples(*lines: str) -> str:
     """The end of a command's help: how it is called, a line each, not rewrapped."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from datetime import datetime
 from functools import partial
 
 import click
@@ -13,9 +14,19 @@ import trio
 from flowtx.cli.failures import FAILED, INTERRUPTED
 from flowtx.cli.inputs import arguments_of, read_text
 from flowtx.cli.loading import load_codec, load_workflow
-from flowtx.cli.options import codec_option, db_option, examples, json_option
+from flowtx.cli.options import (
+    at_option,
+    codec_option,
+    db_option,
+    delay_option,
+    examples,
+    gid_option,
+    input_option,
+    json_option,
+)
 from flowtx.cli.printing import print_json
 from flowtx.cli.signals import watch_signals
+from flowtx.cli.times import when_of
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_dsl.errors import TransactionFailed
 from flowtx_dsl.workflow import AnyWorkflow
@@ -44,13 +55,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     ),
 )
 @click.argument("workflow", metavar="MODULE:WORKFLOW")
-@click.option(
-    "--input",
-    "input_",
-    metavar="JSON",
-    help="The argument; an array or an object by names when there are several. @FILE reads a file, - reads stdin.",
-)
-@click.option("--gid", default="", help="The transaction's id. Left out, one is made and printed to stderr.")
+@input_option
+@gid_option
+@at_option
+@delay_option
 @db_option
 @codec_option
 @json_option
@@ -61,6 +69,8 @@ def run(
     workflow: str,
     input_: str | None,
     gid: str,
+    at: str | None,
+    delay: str | None,
     db: str,
     codec: str | None,
     as_json: bool,
@@ -68,14 +78,16 @@ def run(
     """Run one transaction of a Python workflow to its end and print its result as JSON.
 
     Modules of the current folder can be named. The same gid and input again give the same run: what was interrupted
-    goes on, what is finished just answers.
+    goes on, what is finished just answers. With --at or --delay it waits until then; it can be interrupted meanwhile,
+    and begins in time wherever the workflow is loaded.
     """
+    when = when_of(at, delay)
     loaded = load_workflow(workflow)
     args = arguments_of(loaded, None if input_ is None else read_text(input_))
     if not gid:
         gid = str(uuid.uuid4())
         click.echo(f"flowtx: the gid is {gid}", err=True)
-    row = trio.run(partial(_run, loaded, args, gid=gid, db=db, codec=load_codec(codec)))
+    row = trio.run(partial(_run, loaded, args, gid=gid, when=when, db=db, codec=load_codec(codec)))
     if row is None:
         click.echo(f"flowtx: {gid} is not finished; the same command with --gid {gid} goes on with it", err=True)
         context.exit(INTERRUPTED)
@@ -93,9 +105,16 @@ def run(
 
 
 async def _run(
-    workflow: AnyWorkflow, args: tuple[object, ...], *, gid: str, db: str, codec: PayloadCodec | None
+    workflow: AnyWorkflow,
+    args: tuple[object, ...],
+    *,
+    gid: str,
+    when: tuple[datetime | None, float | None],
+    db: str,
+    codec: PayloadCodec | None,
 ) -> Transaction | None:
     """The transaction when it has ended, None when somebody asked to stop before."""
+    at, delay_s = when
     asked_to_stop = trio.Event()
     row: Transaction | None = None
     async with trio.open_nursery() as watching:
@@ -106,7 +125,7 @@ async def _run(
                 running.start_soon(_cancel_when, asked_to_stop, running.cancel_scope)
                 running.start_soon(_tell_faults, engine, gid)
                 with contextlib.suppress(TransactionFailed):  # its row says it all
-                    await engine.run(workflow, *args, gid=gid)
+                    await engine.run(workflow, *args, gid=gid, at=at, delay_s=delay_s)
                 running.cancel_scope.cancel()
             if not asked_to_stop.is_set():
                 row = await engine.transaction(gid)

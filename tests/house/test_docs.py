@@ -124,6 +124,7 @@ RUN_HERE = {
     "docs/how-to/deadlines.md",
     "docs/how-to/encode-payloads.md",
     "docs/how-to/parallel-branches.md",
+    "docs/how-to/start-later.md",
 }
 """Pages whose Python is run below, all blocks of a page after one another."""
 

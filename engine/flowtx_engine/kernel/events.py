@@ -9,6 +9,7 @@ A row of the journal is ``(gid, seq, kind, address, data, at)``; ``kind`` is the
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal, assert_never
 
 import msgspec
@@ -38,10 +39,16 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Began(Fact, frozen=True, kw_only=True, tag="began"):
-    """The transaction exists; its input is in its row."""
+    """The transaction exists; its input is in its row.
+
+    ``starts_at`` (seconds since the epoch) is when its workflow begins, None: now. ``place`` is set when its workflow
+    has a limit: the key it waits under for a free place, and it begins when it has one.
+    """
 
     workflow: str
     version: str = "1"
+    starts_at: float | None = None
+    place: str | None = None
 
 
 class Attempted(Fact, frozen=True, kw_only=True, tag="attempted"):
@@ -154,11 +161,17 @@ def kind_of(fact: AnyFact) -> str:
     return tag
 
 
+def _later(fact: Began) -> str:
+    if fact.place is not None:
+        return ", when there is a free place"
+    return "" if fact.starts_at is None else f", not before {datetime.fromtimestamp(fact.starts_at, UTC).isoformat()}"
+
+
 def describe(fact: AnyFact) -> str:
     """A fact in a few words, for tables and reprs."""
     match fact:
         case Began():
-            return f"{fact.workflow} version {fact.version}"
+            return f"{fact.workflow} version {fact.version}{_later(fact)}"
         case Attempted():
             return f"{fact.call.name} attempt {fact.attempt}: {fact.outcome}, {fact.error.text}"
         case Succeeded():

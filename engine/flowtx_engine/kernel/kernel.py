@@ -12,12 +12,16 @@ Phases::
                       +--root raises--> compensating --all done---+ (failed)
                       +--Stopped----------------------------------+ (failed, nothing compensated)
 
+A run that begins later is ``delayed`` between Began and the Fired of its start: nothing of its workflow has run, so
+cancelling it then ends it with nothing to take back.
+
 A cancelled run is taken back even if its workflow swallows the cancellation and returns. An event that cannot come next
 raises and changes nothing.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, assert_never
 
 import msgspec
@@ -51,13 +55,26 @@ from flowtx_engine.kernel.loop import Loop
 from flowtx_engine.kernel.nurseries import NurseryBlock
 from flowtx_engine.kernel.tasks import Ask, Asked, Order, Status, Task, split_cancelled
 
-Phase = Literal["new", "running", "compensating", "ended"]
+Phase = Literal["new", "delayed", "running", "compensating", "ended"]
+
+START = "start"
+"""The address of a delayed run's beginning; no task can have it."""
 
 
 class Kernel(Loop):
     """One run in memory."""
 
-    __slots__ = ("_is_over", "_payload", "_status", "_version", "_workflow", "cause", "ended", "phase")
+    __slots__ = (
+        "_is_over",
+        "_payload",
+        "_status",
+        "_version",
+        "_workflow",
+        "cause",
+        "ended",
+        "phase",
+        "waits_for_place",
+    )
 
     def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str) -> None:
         """``payload`` is the input as a JSON array; it is read when ``Began`` is fed."""
@@ -65,6 +82,7 @@ class Kernel(Loop):
         self.phase: Phase = "new"
         self.ended: Ended | None = None
         self.cause: ErrorRecord | None = None  # what turned the run round
+        self.waits_for_place = False  # delayed until its limit has room for it
         self._workflow = workflow
         self._version = workflow.version
         self._payload = payload
@@ -208,14 +226,33 @@ class Kernel(Loop):
         except FlowtxError as error:
             # It fitted when it was accepted, so the code has changed; to fail now could leave steps that happened.
             raise mismatch.input_misfit(self.name, self._workflow.where, error.message) from error
-        self.phase = "running"
         self._version = fact.version
+        if fact.starts_at is None:
+            self._launch(args)
+        else:
+            self.phase = "delayed"
+            self.waits_for_place = fact.place is not None
+            timer = Sleep(until_at=fact.starts_at, where=self._workflow.where, name="start")
+            self.set_timer(START, timer, partial(self._start, args, fact.starts_at))
+
+    def _start(self, args: tuple[object, ...], starts_at: float) -> None:
+        """Its time has come; it sees the time it was meant for, or when its turn came if it had to wait for one."""
+        if not self.waits_for_place:
+            self._at = starts_at
+        self.waits_for_place = False
+        self._launch(args)
+
+    def _launch(self, args: tuple[object, ...]) -> None:
+        self.phase = "running"
         self._status = Status(None)
         self._root = Task(self._workflow.fn(Tx(self), *args), "", self._status)
         self._ready.append(self._root)
 
     def _cancel(self, reason: str) -> None:
         """Cancel the scope around everything; compensations already under way go on."""
+        if self.phase == "delayed":
+            self.drop_timer(START)
+            self._turn_round(CancelledError(reason))
         if self.phase == "running" and self._status is not None and not self._status.is_called:
             if self._root is not None and self._root.status is self._status:
                 self._status.tasks[self._root] = None  # not entered at the start, because most runs are never cancelled

@@ -9,6 +9,7 @@ import logging
 import random
 import uuid
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
@@ -18,26 +19,25 @@ from flowtx_dsl.error_codec import ErrorRecord, decode_error
 from flowtx_dsl.errors import (
     EngineClosed,
     FlowtxError,
-    GidTaken,
     NoSuchTransaction,
     Overloaded,
     PayloadError,
     TransactionFailed,
-    WorkflowError,
 )
 from flowtx_dsl.workflow import AnyWorkflow, Workflow
 from flowtx_engine.calls.attempt import Performer
 from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
-from flowtx_engine.journal.records import Filter, NewTransaction, RowChange, Transaction, Write, row_of_new
-from flowtx_engine.kernel.events import Began, Cancelled, Ended, Event, Stopped
+from flowtx_engine.journal.records import Filter, RowChange, Transaction, Write
+from flowtx_engine.kernel.events import Cancelled, Ended, Event, Stopped
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.drive import External, Tools
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.registry import Registry
+from flowtx_engine.runtime.starting import check_gid, check_same, first_write, starts_at_of
 from flowtx_engine.runtime.watch import Watch
 
 T = TypeVar("T")
@@ -45,8 +45,6 @@ Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger("flowtx.engine")
 
-GID_MAX = 128
-"""The longest gid, in characters: DTM's own SQL stores hold no more (spec 1)."""
 PARKED_POLLS = 10
 """A transaction in nobody's memory is looked at this many times more seldom than one that another node drives."""
 
@@ -104,28 +102,51 @@ class Engine:
 
     # -- the words of the library
 
-    async def run(self, workflow: Workflow[T, *Ts], *args: *Ts, gid: str = "") -> T:
+    async def run(
+        self,
+        workflow: Workflow[T, *Ts],
+        *args: *Ts,
+        gid: str = "",
+        at: datetime | None = None,
+        delay_s: float | None = None,
+    ) -> T:
         """Run a transaction to its end and return its result; the same ``gid`` and input again give the same run.
 
-        Raises ``TransactionFailed`` when it failed and was compensated (``__cause__`` says what turned it round), and
-        whatever ``start`` raises.
+        ``at`` and ``delay_s`` are those of ``start``. Raises ``TransactionFailed`` when it failed and was compensated
+        (``__cause__`` says what turned it round), and whatever ``start`` raises.
         """
-        gid = await self.start(workflow, *args, gid=gid)
+        gid = await self.start(workflow, *args, gid=gid, at=at, delay_s=delay_s)
         result: T = self._result_of(workflow, await self._until_final(gid))
         return result
 
-    async def start(self, workflow: Workflow[T, *Ts], *args: *Ts, gid: str = "") -> str:
+    async def start(
+        self,
+        workflow: Workflow[T, *Ts],
+        *args: *Ts,
+        gid: str = "",
+        at: datetime | None = None,
+        delay_s: float | None = None,
+    ) -> str:
         """Begin a transaction and return its gid; it is durable by then. Without a ``gid``, one is made.
+
+        ``at`` (an instant, with its time zone) or ``delay_s`` (seconds) lets it begin later, on whichever node has its
+        workflow loaded then. ``tx.now()`` is that instant when it begins, even if every node was down meanwhile. The
+        same gid and input again give the run that is there, which keeps its own time: another ``at`` changes nothing.
 
         Raises ``GidTaken`` when the gid belongs to another workflow or input, ``PayloadError`` or ``WorkflowError``
         when the input does not fit, ``Overloaded``, ``EngineClosed``, and ``JournalUnavailable`` when the database
         fails (the transaction may then exist: start it again with the same gid).
         """
         payload = workflow.signature.encode_args(args)
-        row, is_new = await self.create(workflow, payload, gid=gid or str(uuid.uuid4()), pattern="workflow")
-        if not is_new and (row.workflow, row.input) != (workflow.name, payload):
-            what = "another input" if row.workflow == workflow.name else f"workflow {row.workflow}"
-            raise GidTaken(f"gid {row.gid} was begun with {what}, status {row.status}")
+        row, is_new = await self.create(
+            workflow,
+            payload,
+            gid=gid or str(uuid.uuid4()),
+            pattern="workflow",
+            starts_at=starts_at_of(at, delay_s, now_at=self.now_at()),
+        )
+        if not is_new:
+            check_same(row, workflow, payload)
         return row.gid
 
     async def wait(self, gid: str) -> Any:
@@ -167,39 +188,46 @@ class Engine:
     # -- what front ends use
 
     async def create(
-        self, workflow: AnyWorkflow, payload: bytes, *, gid: str, pattern: str, options: bytes = b"{}"
+        self,
+        workflow: AnyWorkflow,
+        payload: bytes,
+        *,
+        gid: str,
+        pattern: str,
+        options: bytes = b"{}",
+        starts_at: float | None = None,
     ) -> tuple[Transaction, bool]:
         """Begin a transaction, durable when this returns: its row and True, or the existing row of the gid and False.
 
-        Raises as ``start`` does, but does not compare an existing transaction with this one.
+        ``starts_at`` is when it begins, None: now. Raises as ``start`` does, but does not compare an existing
+        transaction with this one.
         """
-        self._check_new(gid, payload)
+        self._check_new(gid, payload, is_active=starts_at is None)
         if self._node.registry.add(workflow):
             self._node.look()
-        now_at = self.now_at()
-        began = Event(seq=0, at=now_at, address="", fact=Began(workflow=workflow.name, version=workflow.version))
-        new = NewTransaction(
+        write, row, began = first_write(
+            workflow,
+            payload,
+            gid=gid,
             pattern=pattern,
-            workflow=workflow.name,
-            version=workflow.version,
-            status="submitted",
-            owner=self.node,
-            wake_at=now_at,
-            input=payload,
             options=options,
-            created_at=now_at,
+            owner=self.node,
+            now_at=self.now_at(),
+            starts_at=starts_at,
         )
         # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
-        row = row_of_new(0, gid, new)
         with trio.CancelScope(shield=True):
             try:
-                await self._journal.append(Write(gid=gid, rows=(row_of(gid, began),), change=new))
+                await self._journal.append(write)
             except ConflictError:
                 return await self._must_have(gid), False
             except JournalUnavailable:
                 self._node.answer_was_lost()
                 raise
-            self._node.drive(workflow, row, began)
+            if row.owner:
+                self._node.drive(workflow, row, began)
+            else:
+                self._node.look()
         return row, True
 
     async def rest(self, gid: str, *, timeout_s: float) -> Transaction:
@@ -215,20 +243,17 @@ class Engine:
 
     # -- inside
 
-    def _check_new(self, gid: str, payload: bytes) -> None:
+    def _check_new(self, gid: str, payload: bytes, *, is_active: bool) -> None:
         if not self._node.is_open:
             raise EngineClosed("the engine is not running; nothing was stored")
-        if not 0 < len(gid) <= GID_MAX or "\0" in gid:
-            raise WorkflowError(
-                f"a gid has 1 to {GID_MAX} characters, got {len(gid)}", remedy="Use a shorter, non-empty gid."
-            )
+        check_gid(gid)
         if len(payload) > self.limits.input_bytes_max:
             raise PayloadError(
                 f"the input of {gid} has {len(payload)} bytes, at most {self.limits.input_bytes_max} are taken "
                 "(input_bytes_max)",
                 remedy="Pass a reference to large data instead of the data, or raise the limit.",
             )
-        if len(self._node.active) >= self.limits.active_max:
+        if is_active and len(self._node.active) >= self.limits.active_max:
             raise Overloaded(f"{len(self._node.active)} transactions are active, the limit (active_max) is reached")
 
     async def _must_have(self, gid: str) -> Transaction:

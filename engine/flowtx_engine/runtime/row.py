@@ -56,7 +56,7 @@ def _status_of(kernel: Kernel, status: Status) -> Status:
             return "submitted"
         case "compensating":
             return "aborting"
-        case "new" | "ended":
+        case "new" | "delayed" | "ended":
             return status
 
 

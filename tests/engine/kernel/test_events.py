@@ -40,6 +40,18 @@ STORED: list[tuple[AnyFact, str, str, str]] = [
         "transfer version 2",
     ),
     (
+        Began(workflow="transfer", starts_at=1_700_000_000.5),
+        "began",
+        '{"kind":"began","workflow":"transfer","starts_at":1700000000.5}',
+        "transfer version 1, not before 2023-11-14T22:13:20.500000+00:00",
+    ),
+    (
+        Began(workflow="transfer", starts_at=1.5, place="ann"),
+        "began",
+        '{"kind":"began","workflow":"transfer","starts_at":1.5,"place":"ann"}',
+        "transfer version 1, when there is a free place",
+    ),
+    (
         Attempted(call=CALL, outcome="unknown", error=ERROR, attempt=3, fault_count=2, retry_at=1.5),
         "attempted",
         f'{{"kind":"attempted","call":{CALL_JSON},"outcome":"unknown","error":{ERROR_JSON},'
