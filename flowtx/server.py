@@ -73,7 +73,7 @@ def limits_of(settings: Settings) -> EngineLimits:
         heartbeat_s=settings.heartbeat_s,
         grace_s=settings.grace_s,
         # Payloads are kept in base 64, four characters for three bytes, and every step has some words around it.
-        input_bytes_max=2 * settings.body_max_bytes + 200 * STEPS_MAX,
+        payload_bytes_max=max(settings.payload_bytes_max, 2 * settings.body_max_bytes + 200 * STEPS_MAX),
     )
 
 

@@ -40,6 +40,10 @@ class Settings:
     )
     grace_s: float = _setting(10.0, "Seconds that calls in flight may go on after the server was asked to stop.")
     body_max_bytes: int = _setting(16 * 1024 * 1024, "The longest request body, in bytes; a longer one is refused.")
+    payload_bytes_max: int = _setting(
+        16 * 1024 * 1024,
+        "The longest payload, in bytes of JSON: an input, a step's result, a signal.",
+    )
     keep_alive_s: float = _setting(120.0, "Seconds that an idle connection of a client is kept open.")
     request_timeout_s: int = _setting(
         3, "Seconds that a call to a participant may take, unless the transaction names its own request_timeout."
@@ -63,7 +67,14 @@ class Settings:
     log_level: str = _setting("info", "How much to say on stderr.", choices=("debug", "info", "warning", "error"))
 
     def __post_init__(self) -> None:
-        for name in ("body_max_bytes", "request_timeout_s", "retry_interval_s", "timeout_to_fail_s", "active_max"):
+        for name in (
+            "body_max_bytes",
+            "payload_bytes_max",
+            "request_timeout_s",
+            "retry_interval_s",
+            "timeout_to_fail_s",
+            "active_max",
+        ):
             _at_least(name, getattr(self, name), 1)
         for name in ("grace_s", "park_after_s"):
             _at_least(name, getattr(self, name), 0)

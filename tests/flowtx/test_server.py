@@ -96,9 +96,9 @@ async def test_a_stopped_server_ends_what_is_under_way_and_can_be_started_again(
 def test_the_engine_takes_every_input_that_a_body_can_make(
     steps: tuple[dict[str, str], ...], payloads: tuple[bytes, ...]
 ) -> None:
-    settings = Settings(body_max_bytes=1_000_000)
+    settings = Settings(body_max_bytes=1_000_000, payload_bytes_max=1)
     request = TransactionRequest(trans_type="saga", steps=steps, payloads=payloads)
-    assert len(saga_input(request, settings)) <= limits_of(settings).input_bytes_max
+    assert len(saga_input(request, settings)) <= limits_of(settings).payload_bytes_max
 
 
 async def test_an_idle_connection_is_closed_in_time_and_not_before(tmp_path: Path, nursery: trio.Nursery) -> None:

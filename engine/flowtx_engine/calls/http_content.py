@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 
-from flowtx_engine.calls.http_types import HttpFault
+from flowtx_engine.calls.http_types import AnswerTooLong, HttpFault
 
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
@@ -22,7 +22,8 @@ DECODABLE = frozenset({"gzip", "x-gzip", "deflate"})
 def decode_content(body: bytes, coding: str, *, body_max: int) -> bytes:
     """Return `body` as it was before `coding` (one of `DECODABLE`) was applied; an empty body stays empty.
 
-    Raises `HttpFault` when the body is not in that coding, ends early, or would be longer than `body_max` bytes.
+    Raises `HttpFault` when the body is not in that coding or ends early, `AnswerTooLong` when it would be longer than
+    `body_max` bytes.
     """
     if not body:
         return body
@@ -31,7 +32,7 @@ def decode_content(body: bytes, coding: str, *, body_max: int) -> bytes:
     except zlib.error as error:
         raise HttpFault(f"the answer says that its body is in {coding}, and it is not ({error})") from error
     if len(decoded) > body_max:
-        raise HttpFault(f"the body of the answer is longer than {body_max} bytes once it is decompressed")
+        raise AnswerTooLong(f"the body of the answer is longer than {body_max} bytes once it is decompressed")
     return decoded
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import httptools
 
 from flowtx_engine.calls.http_content import DECODABLE, decode_content
-from flowtx_engine.calls.http_types import HttpFault, HttpResponse
+from flowtx_engine.calls.http_types import AnswerTooLong, HttpFault, HttpResponse
 
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = frozenset({204, 304})
@@ -130,7 +130,11 @@ class ResponseParser:
         if body:
             coding = next((value.lower() for name, value in headers if name == "content-encoding"), None)
             if coding in DECODABLE:
-                body = decode_content(body, coding, body_max=self._body_max)
+                try:
+                    body = decode_content(body, coding, body_max=self._body_max)
+                except AnswerTooLong as fault:
+                    fault.status = self._status
+                    raise
                 headers = tuple([each for each in headers if each[0] not in {"content-encoding", "content-length"}])
         return HttpResponse(status=self._status, headers=headers, body=body)
 
@@ -217,8 +221,11 @@ class ResponseParser:
         if self._quiet_count > self._headers_max:
             raise HttpFault(f"the trailers of the answer are longer than {self._headers_max} bytes")
 
-    def _too_long(self) -> HttpFault:
-        return HttpFault(f"the body of the answer is longer than {self._body_max} bytes")
+    def _too_long(self) -> AnswerTooLong:
+        size = "" if self._length is None else f": it has {self._length}"
+        fault = AnswerTooLong(f"the body of the answer is longer than {self._body_max} bytes{size}")
+        fault.status = self._status
+        return fault
 
     def _cut_short(self) -> HttpFault:
         if not self._fed_count:

@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from flowtx_dsl.errors import Ongoing, StepFault
+from flowtx_dsl.errors import Ongoing, PayloadError, StepFault
 from flowtx_dsl.targets import HttpTarget, RemoteTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
-from flowtx_engine.calls.http_types import HttpFault, HttpRequest, HttpResponse, HttpTransport
+from flowtx_engine.calls.http_types import AnswerTooLong, HttpFault, HttpRequest, HttpResponse, HttpTransport
 from flowtx_engine.calls.remote import (
     as_asked,
     ask_in_time,
@@ -30,9 +30,10 @@ async def perform_http(
     target: HttpTarget[Any], attempt: Attempt, transport: HttpTransport, *, default_timeout_s: float
 ) -> Outcome:
     """Send the step's request once and say what became of it; never raises but when it is cancelled."""
+    asked = as_asked(target, attempt)
 
     async def ask(timeout_s: float) -> Outcome:
-        return outcome_of(as_asked(target, attempt), await transport.send(request_of(target, attempt)))
+        return outcome_of(asked, await send(asked, transport, request_of(target, attempt)))
 
     return await ask_in_time(target, attempt, ask, default_timeout_s=default_timeout_s, own_faults=HttpFault)
 
@@ -48,6 +49,28 @@ def request_of(target: HttpTarget[Any], attempt: Attempt) -> HttpRequest:
         headers=headers_of(target, attempt),
         body=body,
     )
+
+
+async def send(target: RemoteTarget[Any], transport: HttpTransport, request: HttpRequest) -> HttpResponse:
+    """The whole answer; raises ``PayloadError`` for one that means success and is too long to be kept.
+
+    When nobody reads what it says, or it means something else, it is a fault like any other: asked for again.
+    """
+    try:
+        return await transport.send(request)
+    except HttpFault as fault:
+        if target.result_type is None or not _is_success_too_long(fault):
+            raise
+        raise PayloadError(
+            f"{fault} (payload_bytes_max)",
+            remedy="Let the participant answer with a reference to large data instead of the data, or raise the limit.",
+        ) from fault
+
+
+def _is_success_too_long(fault: BaseException | None) -> bool:
+    while fault is not None and not isinstance(fault, AnswerTooLong):
+        fault = fault.__cause__
+    return fault is not None and fault.status == 200
 
 
 def headers_of(target: RemoteTarget[Any], attempt: Attempt) -> tuple[tuple[str, str], ...]:

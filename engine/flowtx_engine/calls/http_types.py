@@ -54,6 +54,12 @@ class HttpFault(Exception):
     """
 
 
+class AnswerTooLong(HttpFault):
+    """The answer began, with ``status``, and its body is longer than the transport takes."""
+
+    status: int = 0
+
+
 class HttpTransport(Protocol):
     """Anything that can carry an `HttpRequest` to its participant and bring the `HttpResponse` back."""
 

@@ -14,7 +14,7 @@ import msgspec
 from flowtx_dsl.errors import Ongoing, StepFault
 from flowtx_dsl.targets import JsonRpcTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
-from flowtx_engine.calls.http_step import headers_of, judge
+from flowtx_engine.calls.http_step import headers_of, judge, send
 from flowtx_engine.calls.http_types import HttpFault, HttpRequest, HttpResponse, HttpTransport
 from flowtx_engine.calls.remote import as_asked, ask_in_time, cut, facts_of, refused, succeeded
 
@@ -47,9 +47,10 @@ async def perform_json_rpc(
     target: JsonRpcTarget[Any], attempt: Attempt, transport: HttpTransport, *, default_timeout_s: float
 ) -> Outcome:
     """Post the step's call once and say what became of it; never raises but when it is cancelled."""
+    asked = as_asked(target, attempt)
 
     async def ask(timeout_s: float) -> Outcome:
-        return outcome_of(as_asked(target, attempt), await transport.send(request_of(target, attempt)))
+        return outcome_of(asked, await send(asked, transport, request_of(target, attempt)))
 
     own_faults = (HttpFault, ParamsFault)
     return await ask_in_time(target, attempt, ask, default_timeout_s=default_timeout_s, own_faults=own_faults)

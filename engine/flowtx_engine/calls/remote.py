@@ -58,6 +58,8 @@ async def ask_in_time(
     try:
         with trio.move_on_after(timeout_s):
             return await ask(timeout_s)
+    except PayloadError as too_long:  # an answer that cannot be kept
+        return Outcome(kind="unknown", error=too_long)
     except Exception as raised:  # what could not be sent, and whatever a URL or a gid that cannot be sent leads to
         error = StepFault(str(raised) if isinstance(raised, own_faults) else f"{target.url} cannot be called: {raised}")
         error.__cause__ = raised

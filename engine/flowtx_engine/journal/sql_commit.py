@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from flowtx_engine.journal import sql_statements as statements
-from flowtx_engine.journal.checks import conflict_of
+from flowtx_engine.journal.checks import check_write, conflict_of
 from flowtx_engine.journal.errors import UnstorableWrite
 from flowtx_engine.journal.records import Write
 from flowtx_engine.journal.sql_batch import batch_of
@@ -77,6 +77,7 @@ def _reason(connection: Connection, write: Write, cause: BaseException | None) -
     """Why a single write was kept out."""
     if cause is None:
         return conflict_of(write, connection.scalar(statements.ROW_COUNT, {"gid": write.gid}))
-    refused = UnstorableWrite(f"write of {write.gid!r} at seq {write.rows[0].seq}: {cause}")
+    told = f"write of {write.gid!r} at seq {write.rows[0].seq}, {check_write(write)} bytes of payload: {cause}"
+    refused = UnstorableWrite(told)
     refused.__cause__ = cause
     return refused

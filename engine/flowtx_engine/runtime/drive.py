@@ -19,7 +19,7 @@ from flowtx_dsl.targets import FunctionTarget
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
 from flowtx_engine.journal.codec import is_encoded, refuse_encoded_row
-from flowtx_engine.journal.errors import ConflictError, SchemaError, UnreadablePayload
+from flowtx_engine.journal.errors import ConflictError, SchemaError, UnreadablePayload, UnstorableWrite
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
@@ -245,11 +245,12 @@ class Driver:
         """Everything that happened since: from outside first, then outcomes, then timers."""
         happened = [_Happened(address="", fact=put.fact, put=put) for put in self._external]
         self._external.clear()
-        now_at = self._tools.clock.now_at()
+        now_at, dice = self._tools.clock.now_at(), self._tools.dice.random
+        bytes_max = self._tools.limits.payload_bytes_max
         for address, outcome in self._outcomes:
             asked = self._kernel.asked(address)
             if asked is not None:
-                fact = fact_of(asked, outcome, now_at=now_at, dice=self._tools.dice.random())
+                fact = fact_of(asked, outcome, now_at=now_at, dice=dice(), bytes_max=bytes_max)
                 happened.append(_Happened(address=address, fact=fact))
         self._outcomes.clear()
         for asked in self._unstarted.values():
@@ -438,5 +439,5 @@ class TooLongError(FlowtxError):
     remedy = "Raise journal_events_max, or stop the transaction by force."
 
 
-STUCK = (NondeterminismError, SchemaError, TooLongError, UnreadablePayload)
+STUCK = (NondeterminismError, SchemaError, TooLongError, UnreadablePayload, UnstorableWrite)
 """Errors that no retry can mend, only other code, or the right key: the run waits as it is."""

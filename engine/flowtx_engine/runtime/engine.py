@@ -21,7 +21,6 @@ from flowtx_dsl.errors import (
     FlowtxError,
     NoSuchTransaction,
     Overloaded,
-    PayloadError,
     TransactionFailed,
 )
 from flowtx_dsl.workflow import AnyWorkflow, Workflow
@@ -34,6 +33,7 @@ from flowtx_engine.kernel.events import Cancelled, Ended, Event, Stopped
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.drive import External, Tools
 from flowtx_engine.runtime.history import event_of, row_of
+from flowtx_engine.runtime.judge import too_long
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.registry import Registry
@@ -247,12 +247,8 @@ class Engine:
         if not self._node.is_open:
             raise EngineClosed("the engine is not running; nothing was stored")
         check_gid(gid)
-        if len(payload) > self.limits.input_bytes_max:
-            raise PayloadError(
-                f"the input of {gid} has {len(payload)} bytes, at most {self.limits.input_bytes_max} are taken "
-                "(input_bytes_max)",
-                remedy="Pass a reference to large data instead of the data, or raise the limit.",
-            )
+        if len(payload) > self.limits.payload_bytes_max:
+            raise too_long(f"the input of {gid}", len(payload), self.limits.payload_bytes_max)
         if is_active and len(self._node.active) >= self.limits.active_max:
             raise Overloaded(f"{len(self._node.active)} transactions are active, the limit (active_max) is reached")
 

@@ -11,15 +11,30 @@ import msgspec
 
 from flowtx_dsl.commands import Compensate, Sleep
 from flowtx_dsl.error_codec import encode_error
-from flowtx_dsl.errors import FlowtxError
+from flowtx_dsl.errors import FlowtxError, PayloadError
 from flowtx_engine.calls.attempt import Outcome
 from flowtx_engine.kernel.events import Attempted, Failed, Refused, StepFact, Succeeded
 from flowtx_engine.kernel.tasks import Asked, name_of
 
 
-def fact_of(asked: Asked, outcome: Outcome, *, now_at: float, dice: float) -> StepFact:
-    """The fact to journal; ``dice`` (0 to 1) varies the pause before the next attempt."""
+def too_long(what: str, size: int, bytes_max: int) -> PayloadError:
+    """The error for a payload beyond ``payload_bytes_max``."""
+    return PayloadError(
+        f"{what} has {size} bytes, at most {bytes_max} are taken (payload_bytes_max)",
+        remedy="Pass a reference to large data instead of the data, or raise the limit.",
+    )
+
+
+def fact_of(asked: Asked, outcome: Outcome, *, now_at: float, dice: float, bytes_max: int) -> StepFact:
+    """The fact to journal; ``dice`` (0 to 1) varies the pause before the next attempt.
+
+    A result of more than ``bytes_max`` bytes is not kept: that the step happened is all that is known of it, so it is
+    given up like one whose result cannot be encoded.
+    """
     attempt = asked.attempt_count + 1
+    if len(outcome.value) > bytes_max:
+        unkept = too_long(f"the result of {name_of(asked.command)}", len(outcome.value), bytes_max)
+        outcome = Outcome(kind="unknown", error=unkept)
     if outcome.kind == "succeeded":
         return Succeeded(call=asked.record, value=msgspec.Raw(outcome.value), attempt=attempt)
     error = outcome.error if outcome.error is not None else FlowtxError(f"the outcome was {outcome.kind}")

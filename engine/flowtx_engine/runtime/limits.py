@@ -17,7 +17,7 @@ class EngineLimits:
     ``poll_s``: how often the node looks for due transactions that nobody drives.
     ``claim_max``: how many it takes at once.
     ``grace_s``: how long calls in flight may go on at shutdown.
-    ``input_bytes_max``: the longest input of a transaction.
+    ``payload_bytes_max``: the longest payload, in bytes of JSON: an input, the result of a step, a signal.
     ``journal_events_max``: a run whose journal grows beyond this is stopped in its tracks and says so.
     ``threads_max``: sync step functions running at once.
     ``http_timeout_s``: an HTTP attempt whose step names no timeout.
@@ -30,7 +30,7 @@ class EngineLimits:
     poll_s: float = 1.0
     claim_max: int = 500
     grace_s: float = 10.0
-    input_bytes_max: int = 16 * 1024 * 1024
+    payload_bytes_max: int = 16 * 1024 * 1024
     journal_events_max: int = 100_000
     threads_max: int = 40
     http_timeout_s: float = 30.0

@@ -31,7 +31,7 @@ async def open_engine(
     # The database's and the network's libraries are heavy; `import flowtx` must stay light.
     from flowtx_engine.calls.functions import Threads  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.grpc_on_demand import GrpcOnDemand  # noqa: PLC0415 - heavy, see above
-    from flowtx_engine.calls.http import HttpClient  # noqa: PLC0415 - heavy, see above
+    from flowtx_engine.calls.http import HttpClient, HttpLimits  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.performer import Calls  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.encoded import EncodedStore  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.journal import Journal  # noqa: PLC0415 - heavy, see above
@@ -41,7 +41,10 @@ async def open_engine(
     store = await trio.to_thread.run_sync(open_store, url)
     journal = Journal(store if codec is None else EncodedStore(store, codec))
     try:
-        async with HttpClient() as http, GrpcOnDemand() as grpc:
+        async with (
+            HttpClient(HttpLimits(response_body_max=max(1, limits.payload_bytes_max))) as http,
+            GrpcOnDemand() as grpc,
+        ):
             threads = Threads(limits.threads_max)
             calls = Calls(http, grpc=grpc, run_sync=threads, http_timeout_s=limits.http_timeout_s)
             engine = Engine(journal, calls, workflows=workflows, limits=limits)

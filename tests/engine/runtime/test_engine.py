@@ -313,11 +313,13 @@ async def test_a_closing_engine_takes_no_new_work(autojump_clock: MockClock, ope
 
 
 async def test_bad_input_is_refused_and_leaves_nothing(autojump_clock: MockClock, open_engine: OpenEngine) -> None:
-    limits = flowtx.EngineLimits(input_bytes_max=1000, active_max=1)
+    limits = flowtx.EngineLimits(payload_bytes_max=1000, active_max=1)
     async with open_engine(limits=limits) as engine:
         with pytest.raises(flowtx.WorkflowError, match="128 characters, got 10000"):
             await engine.start(greet, "ann", gid="g" * 10_000)
-        with pytest.raises(flowtx.PayloadError, match="input_bytes_max"):
+        with pytest.raises(
+            flowtx.PayloadError, match=r"the input of g has 2004 bytes, at most 1000 are taken \(payload_bytes_max\)"
+        ):
             await engine.start(greet, "a" * 2000, gid="g")
         with pytest.raises(flowtx.PayloadError, match="workflow greet"):
             await engine.start(greet, 5, gid="g")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]  # the point
