@@ -153,26 +153,35 @@ class Barrier:
         Otherwise raises ``Refused``, and from now on that local transaction cannot commit any more.
         """
         if self._is_given_up(_begun(connection)):
-            raise self._given_up()
+            raise self.given_up()
 
     async def query_prepared_async(self, connection: AsyncConnection | AsyncSession) -> None:
         """As ``query_prepared``, on asyncio."""
         if await connection.run_sync(lambda sync: self._is_given_up(_begun(sync))):
-            raise self._given_up()
+            raise self.given_up()
 
-    def _next_number(self) -> str:
+    def next_number(self) -> str:
+        """The number of the next local transaction of this request; for barriers on stores that have no SQL."""
         self._count += 1
         return f"{self._count:02d}"
 
+    def given_up(self) -> Refused:
+        """The answer to a query-prepared whose local transaction was not committed."""
+        return Refused(f"message {self.gid} was not committed here, and now cannot be any more")
+
+    def duplicated(self) -> Duplicated:
+        """The error of a message's local transaction that was done or given up before."""
+        return Duplicated(f"message {self.gid} was done or given up before; its business function was not run")
+
     def _enter(self, local: LocalTransaction) -> Why | None:
         """Write the rows; says why business must not run, if so. Steps 1 to 7 of spec 9.2."""
-        number = self._next_number()
+        number = self.next_number()
         statements = statements_of(local.dialect, self.table)
         forward = FORWARD_OPS.get(self.op)
         took_its_place = forward is not None and self._insert(local, statements, op=forward, number=number)
         is_first = self._insert(local, statements, op=self.op, number=number)
         if self.op == "msg" and not is_first:
-            raise Duplicated(f"message {self.gid} was done or given up before; its business function was not run")
+            raise self.duplicated()
         if took_its_place:
             return Why.NOTHING_TO_TAKE_BACK
         return None if is_first else Why.REPEATED_OR_LATE
@@ -196,9 +205,6 @@ class Barrier:
             _roll_back(local, error)
             raise
         return reason == "rollback"
-
-    def _given_up(self) -> Refused:
-        return Refused(f"message {self.gid} was not committed here, and now cannot be any more")
 
 
 def _text(query: Mapping[str, str], name: str) -> str:

@@ -2,23 +2,31 @@
 
 A branch's ledger gets one line for each business function that ran and was committed. The model needs one sentence: an
 op runs once, unless what takes it back came first; and what takes back runs once, if there is something to take back.
+The same sentence holds on Redis, where business is an amount, and fails when there is too little.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Generator, Sequence
+import uuid
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hypothesis import given, settings
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowtx.client.barrier import FORWARD_OPS, Barrier
+from flowtx.client.barrier_redis import adjust
 from flowtx.client.barrier_upkeep import create_table
+from flowtx_dsl.errors import Refused
 
 PATTERNS = {"saga": ("action", "compensate"), "tcc": ("try", "confirm", "cancel"), "workflow": ("action", "rollback")}
 WAIT_MAX_S = 30.0
@@ -175,3 +183,101 @@ def check_books(pattern: str, entries: list[tuple[str, str]], called: set[tuple[
                 assert entries.index(forward) < entries.index((branch_id, op))
         elif back is None or (branch_id, back) not in called:
             assert ran, "nobody took it back, and it did not run"
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[redis.Redis]:
+    url = os.environ.get("FLOWTX_TEST_REDIS_URL")
+    if url is None:
+        pytest.skip(
+            "no Redis here: set FLOWTX_TEST_REDIS_URL to an URL like redis://localhost:6379/0 (apt-get install redis)"
+        )
+    untyped: Any = redis.Redis
+    with untyped.from_url(url) as connection:
+        yield connection
+
+
+amounts = st.integers(-50, 50)
+redis_schedules = patterns.flatmap(
+    lambda pattern: st.tuples(st.just(pattern), st.lists(st.tuples(calls(pattern), amounts), max_size=12))
+)
+
+
+def keys_of(server: Any, gid: str) -> set[bytes]:
+    return set(server.scan_iter(f"{gid}-*"))
+
+
+@contextmanager
+def account(server: redis.Redis, gid: str, balance: int) -> Generator[str]:
+    """The key of an account; afterwards everything under this gid is gone again."""
+    key = f"{gid}-account"
+    server.set(key, balance)
+    try:
+        yield key
+    finally:
+        server.delete(*keys_of(server, gid))
+
+
+def adjust_once(server: redis.Redis, gid: str, pattern: str, call: Call, key: str, amount: int) -> bool:
+    barrier = Barrier(gid=gid, branch_id=call.branch_id, op=call.op, trans_type=pattern)
+    return bool(adjust(barrier, server, key, amount, expire_s=60))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(redis_schedules, st.integers(0, 60))
+def test_on_redis_every_call_does_what_the_protocol_says(
+    redis_server: redis.Redis, schedule: tuple[str, list[tuple[Call, int]]], balance: int
+) -> None:
+    pattern, sequence = schedule
+    model = Model(closed=set(), books=[])
+    gid = uuid.uuid4().hex
+    with account(redis_server, gid, balance) as key:
+        for call, amount in sequence:
+            must_run = model.runs(call)
+            has_too_little = balance + amount < 0
+            keys = keys_of(redis_server, gid)
+            if must_run and has_too_little:
+                with pytest.raises(Refused):
+                    adjust_once(redis_server, gid, pattern, call, key, amount)
+                assert keys_of(redis_server, gid) == keys  # a refusal leaves nothing behind
+            else:
+                assert adjust_once(redis_server, gid, pattern, call, key, amount) == must_run
+                if must_run:
+                    model.books.append((call.branch_id, call.op))
+                    balance += amount
+                model.close(call)
+            assert redis_server.get(key) == str(balance).encode()
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(thread_schedules)
+def test_on_redis_at_the_same_time_every_op_runs_once_or_rightly_not_at_all(
+    redis_server: redis.Redis, schedule: tuple[str, list[list[Call]]]
+) -> None:
+    pattern, sequences = schedule
+    gid = uuid.uuid4().hex
+    ran: list[tuple[str, str]] = []
+    # Each op of each branch is worth its own power of a thousand, so that the sum tells what ran, and how often.
+    places = sorted({(branch_id, op) for branch_id in ("01", "02") for op in PATTERNS[pattern]})
+    worth = {place: 1000**number for number, place in enumerate(places)}
+    called = {(call.branch_id, call.op) for sequence in sequences for call in sequence}
+
+    def run(sequence: list[Call], key: str) -> None:
+        for call in sequence:
+            place = (call.branch_id, call.op)
+            if adjust_once(redis_server, gid, pattern, call, key, worth[place]):
+                ran.append(place)
+
+    with account(redis_server, gid, 0) as key:
+        threads = [threading.Thread(target=run, args=(sequence, key)) for sequence in sequences]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_MAX_S)
+        total = int(str(redis_server.get(key), "ascii"))  # type: ignore[arg-type]  # bytes, as the connection is set up
+    assert total == sum(worth[place] for place in ran)
+    assert len(ran) == len(set(ran)), "an op ran twice"
+    for branch_id, op in called:
+        forward = FORWARD_OPS.get(op)
+        if forward is not None:
+            assert ((branch_id, op) in ran) == ((branch_id, forward) in ran), "all or nothing"
