@@ -58,7 +58,7 @@ class GrpcChannels:
         finally:
             held.calls_count -= 1
             if not held.calls_count:
-                self._room.unpark()
+                self._room.unpark_all()
 
     async def _take(self, host: str) -> _Channel:
         while True:
