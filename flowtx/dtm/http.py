@@ -13,9 +13,21 @@ import trio
 from quart import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
+from flowtx.dtm import json_rpc
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.quart_app import DrainedBody, DtmApp
-from flowtx.dtm.routes import NOT_FOUND, PING_PATH, PONG, ROUTES, Answer, Asked, Handler, answer, answer_unrouted
+from flowtx.dtm.routes import (
+    JSON_RPC_PATH,
+    NOT_FOUND,
+    PING_PATH,
+    PONG,
+    ROUTES,
+    Answer,
+    Asked,
+    Handler,
+    answer,
+    answer_unrouted,
+)
 from flowtx.dtm.wire import answers
 from flowtx.settings import Settings
 from flowtx_engine.runtime.engine import Engine
@@ -38,6 +50,9 @@ def make_app(engine: Engine, settings: Settings) -> DtmApp:
         app.add_url_rule(
             path, f"{method} {path}", _view_of(method, handler, desk), methods=[method], provide_automatic_options=False
         )
+    app.add_url_rule(
+        JSON_RPC_PATH, "json-rpc", _json_rpc_view_of(desk), methods=["POST"], provide_automatic_options=False
+    )
     app.add_url_rule(PING_PATH, "ping", _ping, methods=list(ANY_METHOD), provide_automatic_options=False)
     app.register_error_handler(NotFound, _unrouted)
     app.register_error_handler(MethodNotAllowed, _unrouted)
@@ -55,6 +70,13 @@ def _view_of(method: str, handler: Handler, desk: Desk) -> Callable[[], Awaitabl
             return _respond(NOT_FOUND)
         body = await request.get_data(as_text=False) if takes_body else b""
         return _respond(await answer(handler, desk, Asked(request.query_string, cast("bytes", body))))
+
+    return view
+
+
+def _json_rpc_view_of(desk: Desk) -> Callable[[], Awaitable[Response]]:
+    async def view() -> Response:
+        return _respond(await json_rpc.answer(desk, cast("bytes", await request.get_data(as_text=False))))
 
     return view
 

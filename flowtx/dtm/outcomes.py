@@ -29,10 +29,14 @@ class DtmOngoing(msgspec.Struct, frozen=True):
 
 
 class DtmError(msgspec.Struct, frozen=True):
-    """Anything else; ``kind`` is "overloaded" when a limit or a shutdown is why, and coming back later helps."""
+    """Anything else; ``kind`` says why.
+
+    "overloaded": a limit or a shutdown, and coming back later helps. "crash": where DTM's handler crashes, because the
+    request cannot be carried out or the database failed; JSON-RPC and gRPC tell it from an "error" (spec 2.6, 2.7).
+    """
 
     message: str
-    kind: Literal["error", "overloaded"] = "error"
+    kind: Literal["error", "crash", "overloaded"] = "error"
 
 
 Outcome = Done | DtmFailure | DtmOngoing | DtmError

@@ -39,6 +39,7 @@ Handler = Callable[[Desk, Asked], Awaitable[Outcome]]
 
 PREFIX = "/api/dtmsvr"
 PING_PATH = "/api/ping"
+JSON_RPC_PATH = "/api/json-rpc"
 PONG = Answer(200, answers.encode({"msg": "pong"}))
 NOT_FOUND = Answer(404, b"404 page not found", "text/plain")
 
@@ -103,7 +104,8 @@ def spell(outcome: Outcome) -> Answer:
 def answer_unrouted(method: str, path: str, query: bytes) -> Answer:
     """What is no route: a path that only ends in a slash too many is redirected, all else is not found (spec 2.2)."""
     straight = path[:-1]
-    if path.endswith("/") and ((method, straight) in ROUTES or straight == PING_PATH):
+    is_route = (method, straight) in ROUTES or straight == PING_PATH or (method, straight) == ("POST", JSON_RPC_PATH)
+    if path.endswith("/") and is_route:
         location = f"{straight}?{query.decode('latin-1')}" if query else straight
         if method != "GET":
             return Answer(307, b"", location=location)

@@ -29,17 +29,19 @@ async def answered(operation: Awaitable[Outcome]) -> Outcome:
     try:
         return await operation
     except RequestError as error:
-        return DtmError(error.message)
+        return DtmError(error.message, kind="crash")
     except (Overloaded, EngineClosed) as error:
         return DtmError(error.message, kind="overloaded")
     except JournalUnavailable as error:
         log.warning("an operation failed because the journal is unavailable: %s", error.message)
-        return DtmError("the database of the transaction manager is not available; repeat the request later")
+        return DtmError(
+            "the database of the transaction manager is not available; repeat the request later", kind="crash"
+        )
     except JournalError:
         log.exception("an operation failed in the journal")
-        return DtmError("the database of the transaction manager refused the request; its log says why")
+        return DtmError("the database of the transaction manager refused the request; its log says why", kind="crash")
     except FlowtxError as error:
         return DtmError(error.message)
     except Exception:
         log.exception("an operation failed in a way that nobody foresaw")
-        return DtmError("internal error of the transaction manager; its log says more")
+        return DtmError("internal error of the transaction manager; its log says more", kind="crash")

@@ -72,6 +72,11 @@ def read_slowly(body: bytes) -> TransactionRequest:
     return _request_of(read_fields(parse(body), READERS))
 
 
+def read_transaction_request(document: object) -> TransactionRequest:
+    """The request in a document that came over JSON-RPC, where gids stay as they are; raises ``RequestError``."""
+    return _request_of(read_fields(document, READERS), strips_gid=False)
+
+
 def strip_gid(gid: str) -> str:
     """A gid without what DTM deletes from those that come over plain HTTP (spec 1)."""
     return gid.translate(_DELETED_FROM_GIDS)
@@ -87,10 +92,11 @@ def check_gid(gid: str) -> None:
         raise RequestError("the gid holds a NUL character, which not every database can store")
 
 
-def _request_of(fields: dict[str, Any]) -> TransactionRequest:
+def _request_of(fields: dict[str, Any], *, strips_gid: bool = True) -> TransactionRequest:
     payloads = [payload.encode() for payload in fields.pop("payloads", ())]
     payloads += [data.encode() for step in fields.get("steps", ()) if (data := step.get("data"))]
-    fields["gid"] = strip_gid(fields.get("gid", ""))
+    if strips_gid:
+        fields["gid"] = strip_gid(fields.get("gid", ""))
     return TransactionRequest(payloads=tuple(payloads), **fields)
 
 

@@ -262,7 +262,7 @@ async def raising(error: Exception) -> Outcome:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (RequestError("field gid: expected a string"), DtmError("field gid: expected a string")),
+        (RequestError("field gid: expected a string"), DtmError("field gid: expected a string", kind="crash")),
         (Overloaded("too much"), DtmError("too much", kind="overloaded")),
         (EngineClosed("going"), DtmError("going", kind="overloaded")),
     ],
