@@ -1,4 +1,4 @@
-"""Exceptions as values of the journal: type, arguments, notes, cause and group structure survive.
+"""Exceptions as values of the journal: type, arguments, notes, cause, context and group structure survive.
 
 The law of this file: what replay raises equals what was raised live, because live code gets the decoded error too.
 An exception whose type cannot be found again, or not be rebuilt from its arguments, is a ``RemoteError`` both times;
@@ -23,6 +23,7 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One exception: ``type`` is ``module:qualname``, ``text`` what ``str()`` gave; of a group, its message.
 
     ``args`` and ``state`` (its attributes) are JSON; null stands for arguments that do not make the exception again.
+    ``context`` is what was being handled when it was raised, when a traceback would show it: not beside a cause.
     ``trace`` is the traceback of the attempt, for people; it takes no part in equality of decoded errors.
     """
 
@@ -32,6 +33,7 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     state: msgspec.Raw = msgspec.Raw(b"{}")
     notes: tuple[str, ...] = ()
     cause: ErrorRecord | None = None
+    context: ErrorRecord | None = None
     members: tuple[ErrorRecord, ...] = ()
     trace: str = ""
 
@@ -63,13 +65,14 @@ def encode_error(error: BaseException, *, with_trace: bool = False) -> ErrorReco
 
 
 def decode_error(record: ErrorRecord) -> BaseException:
-    """The exception of a record, with notes and cause; a ``RemoteError`` when its type cannot be rebuilt."""
+    """The exception of a record, with all that was kept; a ``RemoteError`` when its type cannot be rebuilt."""
     members = [decode_error(member) for member in record.members]
     cause = decode_error(record.cause) if record.cause is not None else None
+    context = decode_error(record.context) if record.context is not None else None
     try:
-        return _with_rest(_rebuild(record, members), record, cause)
+        return _with_rest(_rebuild(record, members), record, cause, context)
     except Exception:
-        return _with_rest(_remote(record), record, cause)
+        return _with_rest(_remote(record), record, cause, context)
 
 
 # -- encoding
@@ -78,12 +81,14 @@ def decode_error(record: ErrorRecord) -> BaseException:
 def _encode(error: BaseException, depth: int, left: Iterator[int]) -> ErrorRecord:
     """``left`` runs out when the tree has grown to its limit."""
     cause = error.__cause__
+    context = None if cause is not None or error.__suppress_context__ else error.__context__
     record = ErrorRecord(
         type=_type_of(error),
         text=_text_of(error),
         state=_json(_state_of(error), _NO_STATE),
         notes=tuple(_notes_of(error)),
-        cause=_encode(cause, depth - 1, left) if cause is not None and depth and next(left, None) is not None else None,
+        cause=_encode_other(cause, depth, left),
+        context=_encode_other(context, depth, left),
     )
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
@@ -91,6 +96,13 @@ def _encode(error: BaseException, depth: int, left: Iterator[int]) -> ErrorRecor
     args = _json([_tagged_or_text(value) for value in _args_of(error)], _NO_ARGS)
     whole = msgspec.structs.replace(record, args=args)
     return whole if _comes_back(error, whole) else record
+
+
+def _encode_other(error: BaseException | None, depth: int, left: Iterator[int]) -> ErrorRecord | None:
+    """A cause or context, while the tree has room for it."""
+    if error is None or not depth or next(left, None) is None:
+        return None
+    return _encode(error, depth - 1, left)
 
 
 def _with_members(
@@ -261,12 +273,16 @@ def _native_base(kind: type[BaseException]) -> type[BaseException]:
     return BaseException
 
 
-def _with_rest(error: BaseException, record: ErrorRecord, cause: BaseException | None) -> BaseException:
+def _with_rest(
+    error: BaseException, record: ErrorRecord, cause: BaseException | None, context: BaseException | None
+) -> BaseException:
     # Past a class's own __setattr__: the exceptions of a frozen dataclass cannot be written to otherwise.
     if record.notes:
         vars(error)["__notes__"] = list(record.notes)
     if cause is not None:
         object.__setattr__(error, "__cause__", cause)
+    if context is not None:
+        object.__setattr__(error, "__context__", context)
     return error
 
 

@@ -6,6 +6,7 @@ import enum
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -221,6 +222,11 @@ def with_cause(error: BaseException, cause: BaseException) -> BaseException:
     return error
 
 
+def with_context(error: BaseException, context: BaseException) -> BaseException:
+    object.__setattr__(error, "__context__", context)  # past a class that guards its attributes
+    return error
+
+
 def with_attribute(error: BaseException, value: object) -> BaseException:
     vars(error)["extra"] = value
     return error
@@ -240,6 +246,7 @@ def trees_of(
         lambda inner: st.one_of(
             st.builds(with_note, inner, notes),
             st.builds(with_cause, inner, inner),
+            st.builds(with_context, inner, inner),
             st.builds(with_attribute, inner, attributes),
             st.builds(group_of, notes, st.lists(inner, min_size=1, max_size=3)),
         ),
@@ -275,6 +282,7 @@ def shape(error: BaseException | None) -> object:
         getattr(error, "account", None),
         getattr(error, "filename", None),
         shape(error.__cause__),
+        None if error.__suppress_context__ else shape(error.__context__),
         [shape(member) for member in members],
     )
 
@@ -348,6 +356,29 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     while found is not None:
         depth, found = depth + 1, found.__cause__
     assert depth == DEPTH_MAX + 1
+
+
+def test_what_was_being_handled_is_kept_as_a_traceback_shows_it() -> None:
+    def raised(*, from_none: bool = False, cause: Exception | None = None) -> Exception:
+        try:
+            try:
+                raise Plain("first")
+            except Plain:
+                if from_none:
+                    raise Plain("second") from None
+                if cause is not None:
+                    raise Plain("second") from cause
+                raise Plain("second")  # noqa: B904 - what is tested
+        except Plain as error:
+            return error
+
+    again = decode_error(stored(encode_error(raised())))
+    assert isinstance(again.__context__, Plain)
+    assert str(again.__context__) == "first"
+    assert "During handling of the above exception" in "".join(traceback.format_exception(again))
+    assert decode_error(encode_error(raised(from_none=True))).__context__ is None
+    caused = decode_error(encode_error(raised(cause=Plain("cause"))))
+    assert (str(caused.__cause__), caused.__context__) == ("cause", None)
 
 
 def test_a_group_that_doubles_at_every_level_has_a_limit() -> None:
