@@ -18,6 +18,7 @@ from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.quart_app import DrainedBody, DtmApp
 from flowtx.dtm.routes import (
     JSON_RPC_PATH,
+    NAMED_ROUTES,
     NOT_FOUND,
     PING_PATH,
     PONG,
@@ -46,7 +47,8 @@ def make_app(engine: Engine, settings: Settings) -> DtmApp:
     app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
     app.url_map.merge_slashes = False
     desk = Desk(engine=engine, settings=settings)
-    for (method, path), handler in ROUTES.items():
+    named = {(method, f"{before}<name>"): handler for (method, before), handler in NAMED_ROUTES.items()}
+    for (method, path), handler in (*ROUTES.items(), *named.items()):
         app.add_url_rule(
             path, f"{method} {path}", _view_of(method, handler, desk), methods=[method], provide_automatic_options=False
         )
@@ -62,14 +64,14 @@ def make_app(engine: Engine, settings: Settings) -> DtmApp:
     return app
 
 
-def _view_of(method: str, handler: Handler, desk: Desk) -> Callable[[], Awaitable[Response]]:
+def _view_of(method: str, handler: Handler, desk: Desk) -> Callable[..., Awaitable[Response]]:
     takes_body = method == "POST"
 
-    async def view() -> Response:
+    async def view(name: str = "") -> Response:
         if request.method != method:  # HEAD, which Quart lets in wherever GET is
             return _respond(NOT_FOUND)
         body = await request.get_data(as_text=False) if takes_body else b""
-        return _respond(await answer(handler, desk, Asked(request.query_string, cast("bytes", body))))
+        return _respond(await answer(handler, desk, Asked(request.query_string, cast("bytes", body), name)))
 
     return view
 

@@ -11,19 +11,23 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from flowtx.dtm.operations import about, look, stop, submit
+from flowtx.dtm.operations import about, kv, look, stop, submit, topics
 from flowtx.dtm.operations.desk import Desk, answered
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
 from flowtx.dtm.wire import answers
-from flowtx.dtm.wire.queries import parse_list_request
+from flowtx.dtm.wire.queries import parse_list_request, parse_scan_request
 from flowtx.dtm.wire.requests import parse_transaction_request
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What a request holds besides its method and path; the query string is still encoded."""
+    """What a request holds besides its method and path; the query string is still encoded.
+
+    ``name`` is the last part of the path, decoded, for routes that end in a name.
+    """
 
     query: bytes
     body: bytes
+    name: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,6 +72,31 @@ async def _all(desk: Desk, asked: Asked) -> Outcome:
     return await look.list_transactions(desk, parse_list_request(parse_query(asked.query)))
 
 
+async def _subscribe(desk: Desk, asked: Asked) -> Outcome:
+    query = parse_query(asked.query)
+    return await topics.subscribe(
+        desk, topic=query.get("topic", ""), url=query.get("url", ""), remark=query.get("remark", "")
+    )
+
+
+async def _unsubscribe(desk: Desk, asked: Asked) -> Outcome:
+    query = parse_query(asked.query)
+    return await topics.unsubscribe(desk, topic=query.get("topic", ""), url=query.get("url", ""))
+
+
+async def _delete_topic(desk: Desk, asked: Asked) -> Outcome:
+    return await topics.delete_topic(desk, asked.name)
+
+
+async def _query_kv(desk: Desk, asked: Asked) -> Outcome:
+    query = parse_query(asked.query)
+    return await kv.query_kv(desk, category=query.get("cat", ""), key=query.get("key", ""))
+
+
+async def _scan_kv(desk: Desk, asked: Asked) -> Outcome:
+    return await kv.scan_kv(desk, parse_scan_request(parse_query(asked.query)))
+
+
 ROUTES: Mapping[tuple[str, str], Handler] = {
     ("GET", f"{PREFIX}/newGid"): _new_gid,
     ("GET", f"{PREFIX}/version"): _version,
@@ -75,8 +104,17 @@ ROUTES: Mapping[tuple[str, str], Handler] = {
     ("POST", f"{PREFIX}/forceStop"): _force_stop,
     ("GET", f"{PREFIX}/query"): _query,
     ("GET", f"{PREFIX}/all"): _all,
+    ("GET", f"{PREFIX}/subscribe"): _subscribe,
+    ("GET", f"{PREFIX}/unsubscribe"): _unsubscribe,
+    ("GET", f"{PREFIX}/queryKV"): _query_kv,
+    ("GET", f"{PREFIX}/scanKV"): _scan_kv,
 }
-"""Every route by method and path (spec 2.4)."""
+"""Every route by method and path (spec 2.4), but those that end in a name."""
+
+NAMED_ROUTES: Mapping[tuple[str, str], Handler] = {
+    ("DELETE", f"{PREFIX}/topic/"): _delete_topic,
+}
+"""Routes that end in one part of the path more, a name: by method and what stands before it."""
 
 
 async def answer(handler: Handler, desk: Desk, asked: Asked) -> Answer:
@@ -104,14 +142,20 @@ def spell(outcome: Outcome) -> Answer:
 def answer_unrouted(method: str, path: str, query: bytes) -> Answer:
     """What is no route: a path that only ends in a slash too many is redirected, all else is not found (spec 2.2)."""
     straight = path[:-1]
-    is_route = (method, straight) in ROUTES or straight == PING_PATH or (method, straight) == ("POST", JSON_RPC_PATH)
-    if path.endswith("/") and is_route:
+    if path.endswith("/") and _is_route(method, straight):
         location = f"{straight}?{query.decode('latin-1')}" if query else straight
         if method != "GET":
             return Answer(307, b"", location=location)
         body = f'<a href="{straight}">Moved Permanently</a>.\n\n'.encode()
         return Answer(301, body, "text/html; charset=utf-8", location=location)
     return NOT_FOUND
+
+
+def _is_route(method: str, path: str) -> bool:
+    if (method, path) in ROUTES or path == PING_PATH or (method, path) == ("POST", JSON_RPC_PATH):
+        return True
+    before, _, name = path.rpartition("/")
+    return bool(name) and (method, f"{before}/") in NAMED_ROUTES
 
 
 def parse_query(query: bytes) -> dict[str, str]:

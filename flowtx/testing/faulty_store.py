@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Sequence
 
 from flowtx_engine.journal.errors import JournalUnavailable
-from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
 
 
@@ -92,6 +92,18 @@ class FaultyStore:
     def release(self, node: str, now_at: float) -> None:
         """See ``Store.release``."""
         self._inner.release(node, now_at)
+
+    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
+        """See ``Store.kv_page``."""
+        return self._inner.kv_page(category, key, before_id=before_id, limit=limit)
+
+    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
+        """See ``Store.kv_put``."""
+        self._inner.kv_put(category, key, value, version=version, now_at=now_at)
+
+    def kv_delete(self, category: str, key: str) -> bool:
+        """See ``Store.kv_delete``."""
+        return self._inner.kv_delete(category, key)
 
     def close(self) -> None:
         """See ``Store.close``."""

@@ -20,8 +20,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from flowtx.testing.journal_conformance import StoreMaker, new_name
+from flowtx_engine.journal.errors import JournalError
 from flowtx_engine.journal.memory import MemoryStore
-from flowtx_engine.journal.records import Filter, JournalRow, NewTransaction, RowChange, Status, Transaction, Write
+from flowtx_engine.journal.records import (
+    Filter,
+    JournalRow,
+    KvEntry,
+    NewTransaction,
+    RowChange,
+    Status,
+    Transaction,
+    Write,
+)
 from flowtx_engine.journal.store import Store
 
 # Few of everything, so that sequences meet; the values that databases stumble over among them.
@@ -37,6 +47,7 @@ instants = st.one_of(
 texts = st.sampled_from(["", "text", "Text", "it's \N{SNOWMAN}"])
 blobs = st.sampled_from([b"", b"{}", bytes(range(256))])
 limits = st.integers(0, 5)
+categories = st.sampled_from(["topics", "Topics"])
 
 new_transactions = st.builds(
     NewTransaction,
@@ -148,7 +159,36 @@ class _Agreement(RuleBasedStateMachine):
     def release(self, node: str, now_at: float) -> None:
         self._agree(lambda store: store.release(node, now_at))
 
+    @rule(category=categories, key=gids, value=texts, version=st.integers(0, 3), now_at=instants)
+    def put_kv(self, category: str, key: str, value: str, version: int, now_at: float) -> None:
+        """With a version that fits, or not."""
+
+        def put(store: Store) -> type[Exception] | None:
+            try:
+                store.kv_put(category, key, value, version=version, now_at=now_at)
+            except JournalError as error:
+                return type(error)
+            return None
+
+        self._agree(put)
+
+    @rule(category=categories, key=gids)
+    def delete_kv(self, category: str, key: str) -> None:
+        self._agree(lambda store: store.kv_delete(category, key))
+
     # --- reading ---
+
+    @rule(category=st.just("") | categories, key=st.just("") | gids, limit=st.integers(1, 3))
+    def list_kv(self, category: str, key: str, limit: int) -> None:
+        def pages(store: Store) -> list[KvEntry]:
+            found: list[KvEntry] = []
+            before_id: int | None = None
+            while page := store.kv_page(category, key, before_id=before_id, limit=limit):
+                found += [msgspec.structs.replace(entry, id=0) for entry in page]
+                before_id = page[-1].id
+            return found
+
+        self._agree(pages)
 
     @rule(gid=gids, from_seq=st.integers(0, 4))
     def look_at(self, gid: str, from_seq: int) -> None:

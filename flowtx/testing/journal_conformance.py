@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from flowtx.testing.journal_cases import nodes, opening, rows
+from flowtx.testing.journal_cases import kv, nodes, opening, rows
 from flowtx_engine.journal.store import Store
 
 
@@ -122,6 +122,11 @@ CASES: Sequence[Case] = (
     _on_empty(nodes.check_next_wake_at),
     _on_empty(nodes.check_owning),
     _on_empty(nodes.check_leaving),
+    _on_empty(kv.check_kv_versions),
+    _on_empty(kv.check_kv_odd_texts),
+    _on_empty(kv.check_kv_deletion),
+    _on_empty(kv.check_kv_paging),
+    _on_empty(kv.check_kv_race),
     _opening(opening.check_closing, again=False),
     _opening(opening.check_readers, again=False),
     _opening(opening.check_reopening, again=True),

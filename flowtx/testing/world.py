@@ -24,7 +24,7 @@ from flowtx_engine.calls.performer import Calls
 from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.memory import MemoryStore
-from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.kernel.kernel import Kernel
@@ -288,6 +288,15 @@ class _Store:
 
     def release(self, node: str, now_at: float) -> None:
         self._alive().release(node, now_at)
+
+    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
+        return self._alive().kv_page(category, key, before_id=before_id, limit=limit)
+
+    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
+        self._alive().kv_put(category, key, value, version=version, now_at=now_at)
+
+    def kv_delete(self, category: str, key: str) -> bool:
+        return self._alive().kv_delete(category, key)
 
     def close(self) -> None:
         """The world keeps its store: what a life closes is its own way to it."""

@@ -33,6 +33,13 @@ def check_write(write: Write) -> int:
     return size
 
 
+def kv_conflict_of(category: str, key: str, version: int, found: int | None) -> ConflictError:
+    """The error of a value's write that found another version, or none."""
+    there = "is not there" if found is None else f"has version {found}"
+    expected = f"version {version}" if version else "none"
+    return ConflictError(f"the value {category}/{key} {there}; the write expected {expected}")
+
+
 def conflict_of(write: Write, row_count: int | None) -> ConflictError:
     """The error of a write that found ``row_count`` rows of its gid in the journal; None when there is no such gid."""
     gid, seq = write.gid, write.rows[0].seq

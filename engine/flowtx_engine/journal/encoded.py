@@ -22,7 +22,7 @@ from flowtx_engine.journal.codec import (
     head_of,
 )
 from flowtx_engine.journal.errors import JournalUnavailable, UnreadablePayload, UnstorableWrite
-from flowtx_engine.journal.records import Filter, JournalRow, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, NewTransaction, RowChange, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
 
 
@@ -165,6 +165,20 @@ class EncodedStore:
     def release(self, node: str, now_at: float) -> None:
         """See ``Store.release``."""
         self._inner.release(node, now_at)
+
+    # Key-values are shared facts such as topics, and no payloads: they are kept as they are.
+
+    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
+        """See ``Store.kv_page``."""
+        return self._inner.kv_page(category, key, before_id=before_id, limit=limit)
+
+    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
+        """See ``Store.kv_put``."""
+        self._inner.kv_put(category, key, value, version=version, now_at=now_at)
+
+    def kv_delete(self, category: str, key: str) -> bool:
+        """See ``Store.kv_delete``."""
+        return self._inner.kv_delete(category, key)
 
     def close(self) -> None:
         """See ``Store.close``."""

@@ -26,7 +26,7 @@ import trio
 
 from flowtx_engine.journal.checks import check_write
 from flowtx_engine.journal.errors import ConflictError, JournalClosed, JournalUnavailable
-from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
 
 log = logging.getLogger("flowtx.journal")
@@ -276,6 +276,20 @@ class Journal:
     async def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         """A page, newest first; ``before_id`` is the id of the last row of the page before."""
         return await self._read(lambda: self._store.transactions(wanted, before_id=before_id, limit=limit))
+
+    # --- key-values ---
+
+    async def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
+        """A page of key-values, newest first; see ``Store.kv_page``."""
+        return await self._read(lambda: self._store.kv_page(category, key, before_id=before_id, limit=limit))
+
+    async def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
+        """Set a value that has this version, 0 for one that is not there; see ``Store.kv_put``."""
+        await self._read(lambda: self._store.kv_put(category, key, value, version=version, now_at=now_at))
+
+    async def kv_delete(self, category: str, key: str) -> bool:
+        """Remove a value; False when there was none."""
+        return await self._read(lambda: self._store.kv_delete(category, key))
 
     # --- nodes ---
 

@@ -6,17 +6,19 @@ conformance kit decides which. Nothing outlives the process.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
-from flowtx_engine.journal.checks import conflict_of
+from flowtx_engine.journal.checks import conflict_of, kv_conflict_of
 from flowtx_engine.journal.errors import ConflictError, JournalClosed
 from flowtx_engine.journal.records import (
     Filter,
     JournalRow,
+    KvEntry,
     NewTransaction,
     RowChange,
     Transaction,
@@ -38,6 +40,8 @@ class MemoryStore:
         self._unfinished: dict[str, None] = {}  # an ordered set of gids, so that claiming never walks finished ones
         self._histories: dict[str, list[JournalRow]] = {}
         self._alive_until: dict[str, float] = {}
+        self._kv: dict[tuple[str, str], KvEntry] = {}  # in the order of their ids
+        self._kv_count = 0
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -144,6 +148,46 @@ class MemoryStore:
             for one in [one for one in self._active() if one.owner == node]:
                 self._put(msgspec.structs.replace(one, owner="", wake_at=now_at, updated_at=now_at))
             self._alive_until.pop(node, None)
+
+    # --- key-values ---
+
+    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
+        """See ``Store.kv_page``."""
+        with self._opened():
+            found = (
+                entry
+                for entry in reversed(self._kv.values())
+                if category in ("", entry.category)
+                and key in ("", entry.key)
+                and (before_id is None or entry.id < before_id)
+            )
+            return list(itertools.islice(found, limit))
+
+    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
+        """See ``Store.kv_put``."""
+        with self._opened():
+            entry = self._kv.get((category, key))
+            if version != (0 if entry is None else entry.version):
+                raise kv_conflict_of(category, key, version, None if entry is None else entry.version)
+            if entry is None:
+                self._kv_count += 1
+                entry = KvEntry(
+                    id=self._kv_count,
+                    category=category,
+                    key=key,
+                    value=value,
+                    version=1,
+                    created_at=now_at,
+                    updated_at=now_at,
+                )
+            else:
+                entry = msgspec.structs.replace(entry, value=value, version=version + 1, updated_at=now_at)
+            self._kv[category, key] = entry
+
+    def kv_delete(self, category: str, key: str) -> bool:
+        """See ``Store.kv_delete``."""
+        with self._opened():
+            return self._kv.pop((category, key), None) is not None
 
     def close(self) -> None:
         """See ``Store.close``."""

@@ -137,6 +137,21 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     change: NewTransaction | RowChange | None = None
 
 
+class KvEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One value under a category and a key (spec 6.2): ``version`` counts its writes from 1, ``id`` orders for paging.
+
+    Instants are seconds since the epoch.
+    """
+
+    id: int
+    category: str
+    key: str
+    value: str
+    version: int
+    created_at: float
+    updated_at: float
+
+
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which transactions to list; an empty field does not restrict. Times are inclusive, seconds since the epoch."""
 

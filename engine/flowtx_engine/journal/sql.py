@@ -16,9 +16,10 @@ from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import SQLAlchemyError
 
 from flowtx_engine.journal import sql_statements as statements
+from flowtx_engine.journal.checks import kv_conflict_of
 from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.migrations import check_version, newest_version, upgrade, version_of
-from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.sql_commit import put
 from flowtx_engine.journal.sql_connections import Connections
 from flowtx_engine.journal.sql_errors import translated
@@ -105,6 +106,23 @@ class SqlStore:
             connection.execute(statements.RELEASE, {"owner_before": node, "now_at": now_at})
             connection.execute(statements.LEAVE, {"name": node})
 
+    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
+        """See ``Store.kv_put``."""
+        with self._writing() as connection:
+            found = connection.scalar(statements.KV_VERSION, {"cat": category, "k": key})
+            if version != (found or 0):
+                raise kv_conflict_of(category, key, version, found)
+            values = {"cat": category, "k": key, "v": value, "now_at": now_at}
+            if version:
+                connection.execute(statements.KV_UPDATE, {**values, "before": version})
+            else:
+                connection.execute(statements.KV_INSERT, values)
+
+    def kv_delete(self, category: str, key: str) -> bool:
+        """See ``Store.kv_delete``."""
+        with self._writing() as connection:
+            return connection.execute(statements.KV_DELETE, {"cat": category, "k": key}).rowcount > 0
+
     # --- reading ---
 
     def transaction(self, gid: str) -> Transaction | None:
@@ -144,6 +162,12 @@ class SqlStore:
         """See ``Store.nudged``; in the order of their ids."""
         with self._reading() as connection:
             return list(connection.scalars(statements.NUDGED, {"node": node, "since_at": since_at}))
+
+    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
+        """See ``Store.kv_page``."""
+        with self._reading() as connection:
+            rows = connection.execute(statements.kv_page(category, key, before_id, limit))
+            return [KvEntry(**row) for row in rows.mappings()]
 
     def describe(self) -> StoreDescription:
         """What a person wants to know of a database; counting a million transactions takes a fraction of a second."""

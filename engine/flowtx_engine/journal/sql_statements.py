@@ -30,8 +30,8 @@ from sqlalchemy import (
     update,
 )
 
-from flowtx_engine.journal.records import FINAL, Filter, Transaction
-from flowtx_engine.journal.schema import journal, nodes, transactions
+from flowtx_engine.journal.records import FINAL, Filter, KvEntry, Transaction
+from flowtx_engine.journal.schema import journal, kv, nodes, transactions
 from flowtx_engine.journal.sql_batch import Row
 
 # --- the hot path ---
@@ -254,6 +254,39 @@ RELEASE = (
     .values(owner="", wake_at=bindparam("now_at"), updated_at=bindparam("now_at"))
 )
 LEAVE = delete(nodes).where(nodes.c.node == bindparam("name"))
+
+# --- key-values ---
+
+_KV_COLUMNS = [kv.c[name] for name in KvEntry.__struct_fields__]
+_this_value = and_(kv.c.category == bindparam("cat"), kv.c.key == bindparam("k"))
+
+
+def kv_page(category: str, key: str, before_id: int | None, limit: int) -> Select[*tuple[object, ...]]:
+    """A page of values, newest first."""
+    conditions = [column == text for column, text in ((kv.c.category, category), (kv.c.key, key)) if text]
+    if before_id is not None:
+        conditions.append(kv.c.id < before_id)
+    return select(*_KV_COLUMNS).where(*conditions).order_by(kv.c.id.desc()).limit(limit)
+
+
+# The version of one value; no row at all when there is none.
+KV_VERSION = select(kv.c.version).where(_this_value)
+
+# A new value, and the next version of one that is there.
+KV_INSERT = insert(kv).values(
+    category=bindparam("cat"),
+    key=bindparam("k"),
+    value=bindparam("v"),
+    version=1,
+    created_at=bindparam("now_at"),
+    updated_at=bindparam("now_at"),
+)
+KV_UPDATE = (
+    update(kv)
+    .where(_this_value, kv.c.version == bindparam("before"))
+    .values(value=bindparam("v"), version=kv.c.version + 1, updated_at=bindparam("now_at"))
+)
+KV_DELETE = delete(kv).where(_this_value)
 
 # --- for people ---
 

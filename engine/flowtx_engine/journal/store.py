@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from flowtx_engine.journal.records import Filter, JournalRow, Transaction, Write
+from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
 
 STORES = ("sqlite", "memory")
 """The schemes of the URLs that ``open_store`` understands, so that others can say what there is."""
@@ -74,6 +74,24 @@ class Store(Protocol):
 
     def release(self, node: str, now_at: float) -> None:
         """Give back every unfinished transaction a node owns, due and updated at ``now_at``, and forget the node."""
+        ...
+
+    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
+        """A page of key-values, newest first; an empty ``category`` or ``key`` does not restrict.
+
+        ``before_id`` is the id of the last entry of the page before. An entry keeps its id as long as it exists.
+        """
+        ...
+
+    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
+        """Set the value whose version is ``version``, which counts up by one; 0 creates it with version 1.
+
+        Raises ``ConflictError`` when the version is another, or there is none: nothing was written.
+        """
+        ...
+
+    def kv_delete(self, category: str, key: str) -> bool:
+        """Remove a value, whatever its version; False when there was none."""
         ...
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.drive import External, Tools
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.judge import too_long
+from flowtx_engine.runtime.kv import KeyValues
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.registry import Registry
@@ -77,6 +78,7 @@ class Engine:
         self._journal = journal
         self._clock = clock or SystemClock()
         self._watch = Watch()
+        self.kv = KeyValues(journal, self._clock)
         tools = Tools(
             node=self.node,
             journal=journal,

@@ -1,4 +1,4 @@
-"""What the query string of ``all`` asks for (spec 2.4)."""
+"""What the query strings of ``all`` and ``scanKV`` ask for (spec 2.4)."""
 
 from __future__ import annotations
 
@@ -30,23 +30,45 @@ class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
     created_to_at: float | None = None
 
 
+class ScanRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a category of key-values; ``before_id`` is what ``position`` says."""
+
+    category: str = ""
+    before_id: int | None = None
+    limit: int = PAGE_DEFAULT
+
+
 def parse_list_request(query: Mapping[str, str]) -> ListRequest:
     """The request in a query string; raises ``RequestError`` for a number that is none."""
     gid, position = query.get("gid", ""), query.get("position", "")
     if gid:
         return ListRequest(gid=gid, position=position)
     start, end = query.get("createTimeStart", ""), query.get("createTimeEnd", "")
-    limit = atoi(query.get("limit", "") or str(PAGE_DEFAULT))
     return ListRequest(
         position=position,
         before_id=atoi(position) if position else None,
-        limit=limit if 0 < limit < PAGE_MAX else PAGE_MAX,
+        limit=_limit_of(query),
         status=query.get("status", ""),
         trans_type=query.get("transType", ""),
         created_from_at=atoi(start) / 1000 if start else None,
         # The bound names a millisecond, and a transaction made within it is inside.
         created_to_at=(atoi(end) + 1) / 1000 if end else None,
     )
+
+
+def parse_scan_request(query: Mapping[str, str]) -> ScanRequest:
+    """The request in a query string; raises ``RequestError`` for a number that is none."""
+    position = query.get("position", "")
+    return ScanRequest(
+        category=query.get("cat", ""),
+        before_id=atoi(position) if position else None,
+        limit=_limit_of(query),
+    )
+
+
+def _limit_of(query: Mapping[str, str]) -> int:
+    limit = atoi(query.get("limit", "") or str(PAGE_DEFAULT))
+    return limit if 0 < limit < PAGE_MAX else PAGE_MAX
 
 
 def atoi(text: str) -> int:

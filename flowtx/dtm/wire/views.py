@@ -14,7 +14,7 @@ import msgspec
 
 from flowtx.dtm.wire.options import decode_options
 from flowtx_dsl.patterns.saga import SagaOrder, addresses_of, first_call_of, retry_of
-from flowtx_engine.journal.records import Transaction
+from flowtx_engine.journal.records import KvEntry, Transaction
 from flowtx_engine.kernel.events import Event, Refused, Succeeded
 
 _LATEST_AT = 253_402_300_799.0  # the end of the year 9999, after which RFC 3339 has no words
@@ -70,6 +70,44 @@ class ListView(msgspec.Struct, frozen=True, kw_only=True):
 
     next_position: str
     transactions: list[TransactionView] | None
+
+
+class KvView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key-value."""
+
+    id: int
+    create_time: str
+    update_time: str
+    cat: str
+    k: str
+    v: str
+    version: int
+
+
+class KvPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``queryKV`` answers."""
+
+    kv: list[KvView]
+
+
+class KvScan(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``scanKV`` answers."""
+
+    kv: list[KvView]
+    next_position: str
+
+
+def view_kv(entry: KvEntry) -> KvView:
+    """A key-value as DTM shows it."""
+    return KvView(
+        id=entry.id,
+        create_time=spell_time(entry.created_at),
+        update_time=spell_time(entry.updated_at),
+        cat=entry.category,
+        k=entry.key,
+        v=entry.value,
+        version=entry.version,
+    )
 
 
 def view_transaction(row: Transaction) -> TransactionView:

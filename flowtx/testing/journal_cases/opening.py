@@ -35,6 +35,9 @@ def check_closing(open: Open) -> None:
         lambda: store.nudged("n", 1.0),
         lambda: store.beat("n", 1.0, 2.0),
         lambda: store.release("n", 1.0),
+        lambda: store.kv_page("", "", before_id=None, limit=1),
+        lambda: store.kv_put("c", "k", "v", version=0, now_at=1.0),
+        lambda: store.kv_delete("c", "k"),
     )
     for number, call in enumerate(calls):
         try:
