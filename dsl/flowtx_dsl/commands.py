@@ -16,7 +16,10 @@ from flowtx_dsl.targets import Call
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """Perform ``call`` until it has an outcome; ``where`` is the source line that asked."""
+    """Perform ``call`` until it has an outcome; ``where`` is the source line that asked.
+
+    ``compensation`` is due should the transaction fail, ``confirmation`` once it has succeeded.
+    """
 
     call: Call
     where: str
@@ -24,16 +27,34 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     compensation: Call | None = None
     compensates_refused: bool = False
+    confirmation: Call | None = None
 
 
 class Compensate(msgspec.Struct, frozen=True, kw_only=True):
-    """Take ``step`` back: as a step, but no refusal ends it. ``result`` is the step's (JSON), None when unknown."""
+    """Take ``step`` back: as a step, but no refusal ends it. ``result`` is the step's (JSON), None when unknown.
+
+    ``step`` is None for what was registered without one.
+    """
 
     call: Call
     where: str
     retry: Retry
     timeout_s: float | None = None
-    step: Call
+    step: Call | None = None
+    result: bytes | None = None
+
+
+class Confirm(msgspec.Struct, frozen=True, kw_only=True):
+    """Perform ``call`` because the transaction has succeeded: as a step, but no refusal ends it.
+
+    ``step`` and ``result`` are as for ``Compensate``.
+    """
+
+    call: Call
+    where: str
+    retry: Retry
+    timeout_s: float | None = None
+    step: Call | None = None
     result: bytes | None = None
 
 
@@ -45,4 +66,10 @@ class Sleep(msgspec.Struct, frozen=True, kw_only=True):
     name: Literal["sleep", "deadline", "start"] = "sleep"
 
 
-Command = Step | Compensate | Sleep
+Performed = Step | Compensate | Confirm
+"""What is carried out outside the run, attempt by attempt."""
+
+Settling = Compensate | Confirm
+"""What is done when the workflow has ended, either way: it is tried until it succeeds, a refusal is a fault."""
+
+Command = Performed | Sleep

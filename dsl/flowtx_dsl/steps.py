@@ -39,6 +39,8 @@ def step_of(
     retry: Retry,
     timeout_s: float | None,
     where: str,
+    *,
+    confirm: Callable[..., object] | RemoteTarget[Any] | None = None,
 ) -> Step:
     """The command; raises ``PayloadError`` or ``WorkflowError`` for what cannot be asked."""
     call = step_target_of(fn).call(args)
@@ -51,6 +53,7 @@ def step_of(
         timeout_s=timeout_s,
         compensation=None if compensate is None else target_of(compensate).call(args),
         compensates_refused=compensate_refused,
+        confirmation=None if confirm is None else target_of(confirm).call(args),
     )
 
 

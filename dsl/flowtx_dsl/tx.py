@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, TypeVarTuple, overload
 from uuid import UUID
 
-from flowtx_dsl import structured
-from flowtx_dsl.commands import Command, Sleep, Step
+from flowtx_dsl import codec, structured
+from flowtx_dsl.commands import Command, Compensate, Confirm, Settling, Sleep, Step
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, check_timeout, frame_here, seconds_of, where_of
+from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, check_timeout, frame_here, seconds_of, step_of, where_of
 from flowtx_dsl.targets import RemoteTarget, step_target_of, target_of
 
 T = TypeVar("T")
@@ -57,6 +57,23 @@ class Run(Protocol):
         self, *, deadline_at: float = math.inf, after_s: float = math.inf, shield: bool, fails: bool = False, where: str
     ) -> structured.CancelScope:
         """A scope with a deadline at an instant, or so long after its entry; ``fails`` lets it raise at its end."""
+        ...
+
+    @property
+    def is_prepared(self) -> bool:
+        """True until the run counts as submitted."""
+        ...
+
+    def submitted(self) -> None:
+        """From now on the run counts as submitted."""
+        ...
+
+    def take_signal(self, name: str) -> Awaitable[object]:
+        """Something that, awaited, waits for the next signal of a name and returns its value as JSON."""
+        ...
+
+    def register(self, command: Settling) -> None:
+        """Note what is due when the run ends: a compensation if it fails, a confirmation if it succeeds."""
         ...
 
     def make_event(self) -> structured.Event:
@@ -148,6 +165,119 @@ class Tx:
             )
         )
 
+    def compensate(
+        self,
+        fn: Callable[[*Ts], object] | RemoteTarget[Any],
+        *args: *Ts,
+        retry: Retry = DEFAULT_RETRY,
+        timeout_s: float | None = None,
+    ) -> Noted:
+        """Register ``fn(*args)`` to be called should the transaction fail from here on, as ``compensate=`` of a step.
+
+        Nothing is waited for; the order is that of all compensations, newest first. Raises ``PayloadError`` and
+        ``WorkflowError`` as ``step`` does.
+        """
+        call = step_target_of(fn).call(args)
+        if timeout_s is not None:
+            check_timeout(call, timeout_s)
+        where = where_of(frame_here())
+        self._run.register(Compensate(call=call, where=where, retry=retry, timeout_s=timeout_s))
+        return Noted(self._run)
+
+    def message(
+        self,
+        fn: Callable[[*Ts], object] | RemoteTarget[Any],
+        *args: *Ts,
+        retry: Retry = DEFAULT_RETRY,
+        timeout_s: float | None = None,
+    ) -> Noted:
+        """Register ``fn(*args)`` to be called once the transaction has succeeded, and never if it fails.
+
+        It is the message that goes out with the transaction: after the workflow has returned, messages are delivered
+        in the order they were asked for, those of parallel branches in parallel, each until it is taken: a refusal is
+        tried again like a fault, because there is no way back any more. The run ends when all are delivered. Nothing is
+        waited for here. Raises ``PayloadError`` and ``WorkflowError`` as ``step`` does.
+        """
+        call = step_target_of(fn).call(args)
+        if timeout_s is not None:
+            check_timeout(call, timeout_s)
+        self._run.register(Confirm(call=call, where=where_of(frame_here()), retry=retry, timeout_s=timeout_s))
+        return Noted(self._run)
+
+    @overload
+    async def tcc(
+        self,
+        try_: Callable[[*Ts], Awaitable[T]],
+        confirm: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any],
+        cancel: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any],
+        *args: *Ts,
+        retry: Retry = DEFAULT_RETRY,
+        timeout_s: float | None = None,
+    ) -> T: ...
+    @overload
+    async def tcc(
+        self,
+        try_: RemoteTarget[T],
+        confirm: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any],
+        cancel: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any],
+        *args: *Ts,
+        retry: Retry = DEFAULT_RETRY,
+        timeout_s: float | None = None,
+    ) -> T: ...
+    @overload
+    async def tcc(
+        self,
+        try_: Callable[[*Ts], T],
+        confirm: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any],
+        cancel: Callable[[*Ts], object] | TakesResult[*Ts] | RemoteTarget[Any],
+        *args: *Ts,
+        retry: Retry = DEFAULT_RETRY,
+        timeout_s: float | None = None,
+    ) -> T: ...
+    async def tcc(
+        self,
+        try_: Callable[..., object] | RemoteTarget[Any],
+        confirm: Callable[..., object] | TakesResult[*Ts] | RemoteTarget[Any],
+        cancel: Callable[..., object] | TakesResult[*Ts] | RemoteTarget[Any],
+        *args: *Ts,  # pyright: ignore[reportInvalidTypeVarUse]  # mypy wants the overloads' own variable
+        retry: Retry = DEFAULT_RETRY,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Try, confirm, cancel: ``try_`` reserves now, ``confirm`` makes it final, ``cancel`` gives it back.
+
+        ``confirm(*args)`` is called when the whole transaction has succeeded, ``cancel(*args)`` when it has failed,
+        also after a refused try. One of the two is called for certain: a try that was given up, by a scope, is
+        cancelled even when the transaction succeeds. Returns and raises what ``step(try_, *args)`` does.
+        """
+        where = where_of(frame_here())
+        step = step_of(try_, args, cancel, True, retry, timeout_s, where, confirm=confirm)
+        return await self._run.ask(step)
+
+    @overload
+    async def signal(self, name: str) -> Any: ...
+    @overload
+    async def signal(self, name: str, *, type: type[T]) -> T: ...
+    async def signal(self, name: str, *, type: object = Any) -> Any:
+        """Wait for the next signal of this name, as ``engine.signal(gid, name, value)`` sends it, and take it.
+
+        Signals are kept until they are taken, in the order they came, also those that came before this was asked.
+        Raises ``PayloadError`` when the value does not fit ``type``.
+        """
+        what = f"signal {name}"
+        decoder = codec.readable_decoder_of(type, f"tx.signal({name!r})")
+        value = await self._run.take_signal(name)
+        assert isinstance(value, bytes), value
+        return decoder.decode(value, what=what)
+
+    @property
+    def is_prepared(self) -> bool:
+        """True while the transaction is only prepared: ``engine.prepare`` began it and ``submitted`` was not said."""
+        return self._run.is_prepared
+
+    def submitted(self) -> None:
+        """From now on the transaction counts as submitted: its status is no longer "prepared" (spec 4.1)."""
+        self._run.submitted()
+
     async def sleep(self, seconds: float) -> None:
         """Wait so many seconds of the transaction's time; a crash does not lengthen it.
 
@@ -222,6 +352,19 @@ class Tx:
     def uuid4(self) -> UUID:
         """A random UUID: the same at every replay."""
         return UUID(int=self._run.dice().getrandbits(128), version=4)
+
+
+class Noted:
+    """What a word that only registers something returns; it may be awaited, which is a checkpoint."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Let the other tasks of the run go on."""
+        return self._run.checkpoint().__await__()
 
 
 def _check_length(seconds: object, word: str) -> None:

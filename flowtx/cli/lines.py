@@ -25,8 +25,10 @@ from flowtx_engine.kernel.events import (
     Event,
     Failed,
     Fired,
+    Hastened,
     Parked,
     Refused,
+    Signalled,
     StepFact,
     Stopped,
     Succeeded,
@@ -34,13 +36,13 @@ from flowtx_engine.kernel.events import (
 from flowtx_engine.kernel.kernel import START
 from flowtx_engine.runtime.history import reason_of
 
-Op = Literal["action", "compensate", ""]
+Op = Literal["action", "compensate", "confirm", ""]
 Mood = Literal["good", "bad", "waiting", "plain"]
 
 BranchOf = Callable[[str], str]
 
-COMPENSATION = "/c"
-"""What the address of a compensation ends in; before it stands the address of its step."""
+COMPENSATION, CONFIRMATION = "/c", "/m"
+"""What the address of what settles a step ends in; before it stands the address of the step."""
 ENCODED = "(encoded)"
 """What is shown of a payload that is encoded, when the codec is not given."""
 SHOWN_MAX = 400
@@ -104,6 +106,10 @@ def _line_of(event: Event, branch_of: BranchOf | None) -> Line:
             return _run_line(event, "cancel", "was asked for", note=fact.reason)
         case Stopped():
             return _run_line(event, "stop", "by force", mood="bad", note=fact.reason)
+        case Signalled():
+            return _run_line(event, f"signal {fact.name}", "came", note=cut(bytes(fact.value).decode()))
+        case Hastened():
+            return _run_line(event, "hasten", "was asked for")
         case Parked():
             note = cut(fact.reason.replace("\n  -> ", "; "))
             return _run_line(event, "park", "stuck" if note else "until it is due", mood="waiting", note=note)
@@ -121,16 +127,22 @@ def _run_line(event: Event, what: str, outcome: str, *, mood: Mood = "plain", no
 
 def _step_line(event: Event, fact: StepFact, branch_of: BranchOf | None) -> Line:
     outcome, mood, note = _outcome_of(event, fact)
-    step = event.address.removesuffix(COMPENSATION)
+    step = event.address.removesuffix(COMPENSATION).removesuffix(CONFIRMATION)
     return Line(
         at=event.at,
         place=step if branch_of is None else branch_of(step),
-        op="compensate" if step != event.address else "action",
+        op=_op_of(event.address),
         what=spell_call(fact.call) if branch_of is None else spell_saga_call(fact.call),
         outcome=outcome if fact.attempt == 1 else f"{outcome}, attempt {fact.attempt}",
         mood=mood,
         note=cut(note),
     )
+
+
+def _op_of(address: str) -> Op:
+    if address.endswith(COMPENSATION):
+        return "compensate"
+    return "confirm" if address.endswith(CONFIRMATION) else "action"
 
 
 def _outcome_of(event: Event, fact: StepFact) -> tuple[str, Mood, str]:

@@ -29,6 +29,7 @@ from flowtx_engine.journal.encoded import EncodedStore
 from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.records import Transaction, Write
 from flowtx_engine.journal.sql import open_store
+from flowtx_engine.kernel.events import Began
 from flowtx_engine.runtime.starting import check_gid, check_same, first_write, starts_at_of
 
 
@@ -80,14 +81,14 @@ def start(
     starts_at = starts_at_of(*when, now_at=now_at)
     check_gid(gid or "made")
     write, row, _ = first_write(
-        loaded,
         payload,
         gid=gid or str(uuid.uuid4()),
         pattern="workflow",
         options=b"{}",
+        began=Began(workflow=loaded.name, version=loaded.version, starts_at=starts_at),
         owner="",
+        wake_at=now_at if starts_at is None else starts_at,
         now_at=now_at,
-        starts_at=starts_at,
     )
     is_new, found = put(write, db=db, codec=load_codec(codec))
     if found is not None:

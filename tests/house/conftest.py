@@ -27,7 +27,8 @@ NOT_OURS = {
 def walk() -> Iterator[Path]:
     for folder, subfolders, names in os.walk(ROOT):
         subfolders[:] = sorted(name for name in subfolders if name not in NOT_OURS)
-        yield from (Path(folder, name) for name in sorted(names))
+        # In a linked worktree .git is a file.
+        yield from (Path(folder, name) for name in sorted(names) if name not in NOT_OURS)
 
 
 @pytest.fixture(scope="session")

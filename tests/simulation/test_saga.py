@@ -160,6 +160,19 @@ def test_a_saga_survives_several_faults_and_any_participants(
 
 
 @pytest.mark.parametrize("seed", range(10))
+def test_a_zombie_that_finds_its_saga_parked_by_another_node_lets_it_go(seed: int) -> None:
+    """It once drove on without owning the row, claimed it over its own head, and left it owned by nobody's driver."""
+    random.seed(seed)
+    worlds, make_world = world_of({"/1/do": ["break", "hang", "ongoing"]}, node_count=2)
+
+    async def scenario(engine: Engine) -> None:
+        await submit(engine, 2)
+
+    play(make_world, scenario, Schedule({1: Fault.STALL}))
+    check(worlds[-1])
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_who_waits_is_told_when_another_node_brings_the_saga_to_its_end(seed: int) -> None:
     random.seed(seed)  # trio's scheduler throws these dice
     worlds, make_world = world_of({"/1/do": ["hang"]}, node_count=2)

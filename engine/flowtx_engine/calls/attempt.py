@@ -10,28 +10,34 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from flowtx_dsl.commands import Compensate, Step
+from flowtx_dsl.commands import Compensate, Confirm, Performed
 
-Op = Literal["action", "compensate"]
+Op = Literal["action", "compensate", "confirm"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try at a step or a compensation; ``number`` counts from 1."""
+    """One try at a step, a compensation or a confirmation; ``number`` counts from 1."""
 
     gid: str
     address: str
     number: int
-    command: Step | Compensate
+    command: Performed
 
     @property
     def op(self) -> Op:
         """What is asked of the participant."""
-        return "compensate" if isinstance(self.command, Compensate) else "action"
+        match self.command:
+            case Compensate():
+                return "compensate"
+            case Confirm(step=step) if step is not None:
+                return "confirm"
+            case _:
+                return "action"
 
     @property
     def step_address(self) -> str:
-        """The address of the step, also for its compensation."""
-        return self.address.removesuffix("/c") if isinstance(self.command, Compensate) else self.address
+        """The address of the step, also for what settles it."""
+        return self.address.removesuffix("/c").removesuffix("/m")
 
     @property
     def key(self) -> str:

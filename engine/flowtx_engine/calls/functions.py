@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar, cast
 
 import trio
 
-from flowtx_dsl.commands import Compensate
+from flowtx_dsl.commands import Compensate, Confirm, Settling
 from flowtx_dsl.current import CurrentStep, reset_current_step, set_current_step
 from flowtx_dsl.errors import UNKNOWN, Ongoing, Refused, StepFault, StepTimeout
 from flowtx_dsl.targets import FunctionTarget
@@ -71,8 +71,8 @@ async def perform_function(target: FunctionTarget, attempt: Attempt, run_sync: R
 
 
 def _encode_result(target: FunctionTarget, attempt: Attempt, value: object) -> bytes:
-    if isinstance(attempt.command, Compensate):
-        return b"null"  # nobody reads it, and a compensation must not fail because it cannot be written
+    if isinstance(attempt.command, Compensate | Confirm):
+        return b"null"  # nobody reads it, and what settles a step must not fail because it cannot be written
     return target.result.encode(value, what=f"the result of {target.name}")
 
 
@@ -86,7 +86,7 @@ def _is_ours(raised: BaseException) -> bool:
 async def _call(target: FunctionTarget, attempt: Attempt, run_sync: RunSync) -> object:
     args = target.signature.decode_args(attempt.command.call.payload)
     fn = target.fn
-    if target.signature.takes_result and isinstance(attempt.command, Compensate):
+    if target.signature.takes_result and isinstance(attempt.command, Compensate | Confirm):
         fn = _with_result(fn, attempt.command)
     if _is_async(target.fn):
         value = fn(*args)
@@ -97,9 +97,9 @@ async def _call(target: FunctionTarget, attempt: Attempt, run_sync: RunSync) -> 
     return await value if inspect.isawaitable(value) else value
 
 
-def _with_result(fn: Callable[..., object], command: Compensate) -> Callable[..., object]:
+def _with_result(fn: Callable[..., object], command: Settling) -> Callable[..., object]:
     result: object = UNKNOWN
-    if command.result is not None:
+    if command.step is not None and command.result is not None:
         result = command.step.target.result.decode(command.result, what=f"the result of {command.step.name}")
     return lambda *args: fn(*args, result=result)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import trio
 
-from flowtx_dsl.commands import Compensate
+from flowtx_dsl.commands import Step
 from flowtx_dsl.errors import PayloadError, Refused, StepFault, StepTimeout
 from flowtx_dsl.targets import RemoteTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
@@ -79,8 +79,8 @@ def refused(text: str) -> Outcome:
 
 
 def as_asked(target: RemoteT, attempt: Attempt) -> RemoteT:
-    """Nobody reads what a compensation answers, so it need not be of any type."""
-    return replace(target, result_type=None) if isinstance(attempt.command, Compensate) else target
+    """Nobody reads what is answered to a compensation or a confirmation, so it need not be of any type."""
+    return target if isinstance(attempt.command, Step) else replace(target, result_type=None)
 
 
 def succeeded(target: RemoteTarget[Any], value: bytes) -> Outcome:

@@ -93,6 +93,7 @@ class RowChange(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | msgspec.UnsetType = msgspec.UNSET
     finished_at: float | msgspec.UnsetType | None = msgspec.UNSET
     nudged_at: float | msgspec.UnsetType | None = msgspec.UNSET
+    options: bytes | msgspec.UnsetType = msgspec.UNSET
 
 
 def row_of_new(id: int, gid: str, new: NewTransaction) -> Transaction:

@@ -87,6 +87,7 @@ def _change_row(gid: str, change: RowChange) -> Row:
         _or_none(change.finished_at),
         change.nudged_at is not msgspec.UNSET,
         _or_none(change.nudged_at),
+        _or_none(change.options),
     )
 
 

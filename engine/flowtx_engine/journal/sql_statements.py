@@ -74,14 +74,15 @@ UPDATE {transactions.name} AS t SET
   result = CASE WHEN v.has_result THEN v.result ELSE t.result END,
   reason = coalesce(v.reason, t.reason),
   finished_at = CASE WHEN v.has_finished_at THEN v.finished_at ELSE t.finished_at END,
-  nudged_at = CASE WHEN v.has_nudged_at THEN v.nudged_at ELSE t.nudged_at END
+  nudged_at = CASE WHEN v.has_nudged_at THEN v.nudged_at ELSE t.nudged_at END,
+  options = coalesce(v.options, t.options)
 FROM (
   WITH list (gid, updated_at, status, owner, has_wake_at, wake_at, attempt_count, last_error, has_result, result,
-             reason, has_finished_at, finished_at, has_nudged_at, nudged_at) AS (VALUES {{}})
+             reason, has_finished_at, finished_at, has_nudged_at, nudged_at, options) AS (VALUES {{}})
   SELECT * FROM list) AS v
 WHERE t.gid = v.gid
 """
-_CHANGE_WIDTH = 15
+_CHANGE_WIDTH = 16
 
 Filled = tuple[str, tuple[object, ...], int]
 """A statement's text, its parameters, and how many rows it must change."""

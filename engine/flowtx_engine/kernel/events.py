@@ -41,12 +41,14 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Began(Fact, frozen=True, kw_only=True, tag="began"):
     """The transaction exists; its input is in its row.
 
-    ``starts_at`` (seconds since the epoch) is when its workflow begins, None: now. ``place`` is set when its workflow
-    has a limit: the key it waits under for a free place, and it begins when it has one.
+    ``is_prepared``: it waits for its submission (spec 4.1). ``starts_at`` (seconds since the epoch) is when its
+    workflow begins, None: now. ``place`` is set when its workflow has a limit: the key it waits under for a free place,
+    and it begins when it has one.
     """
 
     workflow: str
     version: str = "1"
+    is_prepared: bool = False
     starts_at: float | None = None
     place: str | None = None
 
@@ -109,6 +111,18 @@ class Stopped(Fact, frozen=True, kw_only=True, tag="stopped"):
     reason: str = ""
 
 
+class Signalled(Fact, frozen=True, kw_only=True, tag="signalled"):
+    """Somebody sent a signal: ``value`` (JSON) under a ``name``; one ``key`` is taken once, "" is no key."""
+
+    name: str
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    key: str = ""
+
+
+class Hastened(Fact, frozen=True, kw_only=True, tag="hastened"):
+    """Somebody wants no more waiting: every attempt that is due later is due now. Timers keep their time."""
+
+
 class Parked(Fact, frozen=True, kw_only=True, tag="parked"):
     """The run was dropped from memory, until ``wake_at`` (seconds since the epoch) or for the ``reason`` given."""
 
@@ -124,8 +138,21 @@ class Ended(Fact, frozen=True, kw_only=True, tag="ended"):
     error: ErrorRecord | None = None
 
 
-AnyFact = Began | Attempted | Succeeded | Refused | Failed | Fired | Cancelled | Stopped | Parked | Ended
 StepFact = Attempted | Succeeded | Refused | Failed
+External = Cancelled | Stopped | Signalled | Hastened
+"""What others than its driver may put into a run's journal."""
+AnyFact = Began | StepFact | Fired | External | Parked | Ended
+
+
+def stopped_end(reason: str, failing: tuple[ErrorRecord, ...]) -> Ended:
+    """The end of a run that was stopped by force; ``failing`` is what its compensations last failed with.
+
+    Those join the reason in one group, so that nobody takes the run for one that was taken back.
+    """
+    error = ErrorRecord(type="flowtx:Stopped", text=reason)
+    if failing:
+        error = ErrorRecord(type="builtins:ExceptionGroup", text="stopped by force", members=(error, *failing))
+    return Ended(status="failed", error=error)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +209,10 @@ def describe(fact: AnyFact) -> str:
             return "the timer's time came"
         case Cancelled() | Stopped():
             return fact.reason
+        case Signalled():
+            return f"{fact.name} = {bytes(fact.value).decode()}"
+        case Hastened():
+            return "what is due later is due now"
         case Parked():
             return fact.reason or "dropped from memory until its next wake-up"
         case Ended():

@@ -7,16 +7,16 @@ a workflow's state. Live running and replay are the same code: replay is feeding
 
 Phases::
 
-    new --Began--> running --root returns--------------------> ended (succeed)
-                      |                                           ^
-                      +--root raises--> compensating --all done---+ (failed)
-                      +--Stopped----------------------------------+ (failed, nothing compensated)
+    new --Began--> running --root returns--> confirming ----all done--> ended (succeed)
+                      |
+                      +------root raises---> compensating --all done--> ended (failed)
 
-A run that begins later is ``delayed`` between Began and the Fired of its start: nothing of its workflow has run, so
-cancelling it then ends it with nothing to take back.
+What has nothing to confirm or to compensate ends at once. Stopped ends a run from anywhere: failed, nothing
+compensated. A run that begins later is ``delayed`` between Began and the Fired of its start: nothing of its workflow
+has run, so cancelling it then ends it with nothing to take back. A cancelled run is taken back even if its workflow
+swallows the cancellation and returns; once it is confirming, it has succeeded and cannot be cancelled any more.
 
-A cancelled run is taken back even if its workflow swallows the cancellation and returns. An event that cannot come next
-raises and changes nothing.
+An event that cannot come next raises and changes nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ from typing import Literal, assert_never
 import msgspec
 
 from flowtx_dsl.codec import misfit
-from flowtx_dsl.commands import Sleep, Step
+from flowtx_dsl.commands import Compensate, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
 from flowtx_dsl.errors import Cancelled as CancelledError
 from flowtx_dsl.errors import FlowtxError
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
-from flowtx_engine.kernel.compensation import Registered, TaskUndo, tree_of
 from flowtx_engine.kernel.events import (
     AnyFact,
     Attempted,
@@ -44,18 +43,24 @@ from flowtx_engine.kernel.events import (
     Event,
     Failed,
     Fired,
+    Hastened,
     Parked,
     Refused,
+    Signalled,
     StepFact,
     Stopped,
     Succeeded,
+    stopped_end,
 )
 from flowtx_engine.kernel.foreign import foreign_call
 from flowtx_engine.kernel.loop import Loop
 from flowtx_engine.kernel.nurseries import NurseryBlock
+from flowtx_engine.kernel.settling import Due, TaskDue, compensations_of, confirmations_of
 from flowtx_engine.kernel.tasks import Ask, Asked, Order, Status, Task, split_cancelled
 
-Phase = Literal["new", "delayed", "running", "compensating", "ended"]
+Phase = Literal["new", "delayed", "running", "confirming", "compensating", "ended"]
+RunStatus = Literal["prepared", "submitted", "aborting", "succeed", "failed"]
+"""DTM's five words (spec 4.1)."""
 
 START = "start"
 """The address of a delayed run's beginning; no task can have it."""
@@ -65,9 +70,11 @@ class Kernel(Loop):
     """One run in memory."""
 
     __slots__ = (
+        "_heard",
         "_is_over",
         "_payload",
         "_status",
+        "_value",
         "_version",
         "_workflow",
         "cause",
@@ -88,6 +95,8 @@ class Kernel(Loop):
         self._payload = payload
         self._status: Status | None = None  # the scope around everything, which cancelling the run cancels
         self._is_over = False
+        self._value = b"null"  # what the workflow returned
+        self._heard: dict[str, None] = {}  # the keys of signals that came
 
     # -- what the runtime uses
 
@@ -121,6 +130,22 @@ class Kernel(Loop):
         return self._seq
 
     @property
+    def status(self) -> RunStatus:
+        """Where the run is, in DTM's words."""
+        match self.phase:
+            case "new" | "delayed" | "running" | "confirming":
+                return "prepared" if self.is_prepared else "submitted"
+            case "compensating":
+                return "aborting"
+            case "ended":
+                assert self.ended is not None, self
+                return self.ended.status
+
+    def has_heard(self, fact: AnyFact) -> bool:
+        """True for a signal whose key was taken already: feeding it again would be one signal too many."""
+        return isinstance(fact, Signalled) and fact.key in self._heard
+
+    @property
     def _expected(self) -> str:
         return "nothing after its end" if self._is_over else str(self._seq)
 
@@ -149,6 +174,7 @@ class Kernel(Loop):
                     asked.attempt_count = fact.attempt
                     asked.fault_count = fact.fault_count
                     asked.retry_at = fact.retry_at
+                    asked.error = fact.error
             case Refused() | Failed():
                 asked = self._match(event.address, fact)
                 if asked is not None:
@@ -159,6 +185,10 @@ class Kernel(Loop):
                 self._cancel(fact.reason)
             case Stopped():
                 self._stop(fact.reason)
+            case Signalled():
+                self._hear(fact)
+            case Hastened():
+                self._hasten(event.at)
             case Parked():
                 pass
             case Ended():
@@ -191,7 +221,7 @@ class Kernel(Loop):
             except Exception as error:  # as in Decoder.decode, whose text costs more than most results
                 unfit = misfit(f"the result of {command.call.name}", decoder.wanted, error)
                 raise mismatch.misfit(self.name, asked, unfit.message) from error
-            if command.compensation is not None:
+            if command.compensation is not None or command.confirmation is not None:
                 registered = self._registered.get(asked.address)
                 if registered is not None:
                     registered.result = bytes(fact.value)
@@ -199,7 +229,7 @@ class Kernel(Loop):
 
     def _take_error(self, asked: Asked, fact: Refused | Failed) -> None:
         command = asked.command
-        assert isinstance(command, Step), f"{self.name}: {asked} was given up, but a compensation is tried for ever"
+        assert isinstance(command, Step), f"{self.name}: {asked} was given up, but it is tried for ever"
         if isinstance(fact, Refused) and not command.compensates_refused:
             self._registered.pop(asked.address, None)
         self._resume(asked, None, decode_error(fact.error))
@@ -226,6 +256,7 @@ class Kernel(Loop):
         except FlowtxError as error:
             # It fitted when it was accepted, so the code has changed; to fail now could leave steps that happened.
             raise mismatch.input_misfit(self.name, self._workflow.where, error.message) from error
+        self.is_prepared = fact.is_prepared
         self._version = fact.version
         if fact.starts_at is None:
             self._launch(args)
@@ -260,11 +291,23 @@ class Kernel(Loop):
             self._status.reason = reason
             self._status.recalculate(self)
 
+    def _hear(self, fact: Signalled) -> None:
+        if not self.has_heard(fact):
+            if fact.key:
+                self._heard[fact.key] = None
+            self._inbox(fact.name).put(bytes(fact.value))
+
+    def _hasten(self, at: float) -> None:
+        for asked in self._asked.values():
+            asked.retry_at = min(asked.retry_at, at)
+
     def _stop(self, reason: str) -> None:
+        undone = [asked for asked in self._asked.values() if isinstance(asked.command, Compensate)]
+        failing = tuple(asked.error for asked in undone if asked.error is not None)
         self._drop_rest()
         if self.phase != "ended":
             self.phase = "ended"
-            self.ended = Ended(status="failed", error=ErrorRecord(type="flowtx:Stopped", text=reason))
+            self.ended = stopped_end(reason, failing)
 
     def _check_ended(self, fact: Ended) -> None:
         if self.ended is None or not mismatch.same_end(self.ended, fact):
@@ -288,10 +331,19 @@ class Kernel(Loop):
         except FlowtxError as unfit:
             self._turn_round(unfit)
             return
-        self.phase = "ended"
-        self.ended = Ended(status="succeed", value=msgspec.Raw(encoded))
+        self._value = encoded
+        due = confirmations_of(self._registered.values()) if self._confirms else None
+        if due is None:
+            self._end_succeeded()
+            return
+        self.phase = "confirming"
+        self.spawn(Task(self._settle(due, is_newest_first=False), "m", Status(None), self._confirmed))
 
-    # -- compensation
+    def _end_succeeded(self) -> None:
+        self.phase = "ended"
+        self.ended = Ended(status="succeed", value=msgspec.Raw(self._value))
+
+    # -- settling
 
     def _turn_round(self, error: BaseException) -> None:
         """The workflow failed: take back what it did, then end. What cancelling the run threw in is no error of it."""
@@ -299,29 +351,36 @@ class Kernel(Loop):
             _, rest = split_cancelled(error)
             error = rest if rest is not None else CancelledError(self._status.reason)
         self.cause = encode_error(error, with_trace=True)
-        if not self._registered:
+        due = compensations_of(self._registered.values()) if self._registered else None
+        if due is None:
             self._end_failed()
             return
         self.phase = "compensating"
-        tree = tree_of(list(self._registered.values()))
-        self.spawn(Task(self._take_back(tree), "c", Status(None), self._taken_back))
+        self.spawn(Task(self._settle(due, is_newest_first=True), "c", Status(None), self._taken_back))
 
-    async def _take_back(self, undo: TaskUndo) -> None:
+    async def _settle(self, due: TaskDue, is_newest_first: bool) -> None:
         """One task's part of it: in a scope of its own, which nothing cancels."""
-        for item in undo.newest_first():
-            if isinstance(item, Registered):
-                await Ask(item.command, f"{item.address}/c")
+        for item in due.in_order(is_newest_first=is_newest_first):
+            if isinstance(item, Due):
+                await Ask(item.command, item.address)
             elif len(item) == 1:
-                await self._take_back(item[0])
+                await self._settle(item[0], is_newest_first)
             else:
                 async with NurseryBlock(self, "") as nursery:
                     for branch in item:
-                        nursery.start_soon(self._take_back, branch)
+                        nursery.start_soon(self._settle, branch, is_newest_first)
 
     def _taken_back(self, task: Task, error: BaseException | None) -> None:
-        if error is not None:
-            raise AssertionError(f"{self.name}: a compensation raised {error!r}; the engine must retry it") from error
+        self._check_settled(error)
         self._end_failed()
+
+    def _confirmed(self, task: Task, error: BaseException | None) -> None:
+        self._check_settled(error)
+        self._end_succeeded()
+
+    def _check_settled(self, error: BaseException | None) -> None:
+        if error is not None:
+            raise AssertionError(f"{self.name}: it was settled with {error!r}; the engine must retry") from error
 
     def _end_failed(self) -> None:
         self.phase = "ended"

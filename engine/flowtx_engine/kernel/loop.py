@@ -16,13 +16,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from flowtx_dsl import structured
-from flowtx_dsl.commands import Command, Sleep, Step
+from flowtx_dsl.commands import Command, Confirm, Settling, Sleep, Step
 from flowtx_dsl.errors import Cancelled, FlowtxError, RunClosed, WorkflowError
 from flowtx_engine.kernel.channels import Buffer, ReceiveEnd, SendEnd
-from flowtx_engine.kernel.compensation import Registered
 from flowtx_engine.kernel.foreign import foreign_await, hide_loop, show_loop
+from flowtx_engine.kernel.inbox import Inbox
 from flowtx_engine.kernel.nurseries import NurseryBlock
 from flowtx_engine.kernel.scopes import Scope
+from flowtx_engine.kernel.settling import Registered
 from flowtx_engine.kernel.tasks import Abandoned, Ask, Asked, Order, Task, Turn, Wait
 from flowtx_engine.kernel.waits import HappensOnce, checkpoint
 
@@ -42,8 +43,10 @@ class Loop(ABC):
     __slots__ = (
         "_asked",
         "_at",
+        "_confirms",
         "_current",
         "_given_up",
+        "_inboxes",
         "_orders",
         "_others",
         "_ready",
@@ -55,12 +58,14 @@ class Loop(ABC):
         "_withdrawn",
         "gid",
         "is_closed",
+        "is_prepared",
     )
 
     def __init__(self, gid: str) -> None:
         self.gid = gid
         self._refusal_count = 0
         self.is_closed = False
+        self.is_prepared = False
         self._at: float = 0.0
         self._seq: int = 0
         self._ready: deque[Task] = deque()
@@ -72,6 +77,8 @@ class Loop(ABC):
         self._given_up: dict[str, None] = {}  # as sets; an empty dict is made in a third of the time
         self._withdrawn: dict[str, None] = {}
         self._registered: dict[str, Registered] = {}
+        self._confirms = False  # whether anything registered is due after success; most runs have nothing
+        self._inboxes: dict[str, Inbox] = {}
         self._orders: list[Order] = []
 
     @property
@@ -153,6 +160,28 @@ class Loop(ABC):
             )
         buffer = Buffer[T](self, max_buffer_size)
         return SendEnd(buffer), ReceiveEnd(buffer)
+
+    def take_signal(self, name: str) -> Awaitable[object]:
+        """The next signal of a name."""
+        self.speaking()
+        return self._inbox(name).take()
+
+    def register(self, command: Settling) -> None:
+        """Note what is due when the run ends; it takes a number like everything that is asked for."""
+        address = self.speaking().next_address()
+        self._registered[address] = Registered(address, command)
+        self._confirms = self._confirms or isinstance(command, Confirm)
+
+    def submitted(self) -> None:
+        """The run is no longer only prepared."""
+        self.speaking()
+        self.is_prepared = False
+
+    def _inbox(self, name: str) -> Inbox:
+        inbox = self._inboxes.get(name)
+        if inbox is None:
+            inbox = self._inboxes[name] = Inbox(self, name)
+        return inbox
 
     # -- what scopes, nurseries, events and channels use (the Scheduler protocol)
 
@@ -261,8 +290,12 @@ class Loop(ABC):
             asked = Asked(address, command, task, self._seq)
             task.asked = asked
             self._asked[address] = asked
-            if isinstance(command, Step) and command.compensation is not None:
-                self._registered[address] = Registered(address, command, command.compensation)
+            if isinstance(command, Step):
+                if command.compensation is not None:
+                    self._registered[address] = Registered(address, command)
+                if command.confirmation is not None:
+                    self._registered[address] = Registered(address, command)
+                    self._confirms = True
             self._orders.append(asked)
         elif isinstance(trap, Wait):
             task.abort = trap.abort

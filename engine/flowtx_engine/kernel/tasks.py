@@ -22,7 +22,8 @@ from typing import Protocol, cast
 
 import msgspec
 
-from flowtx_dsl.commands import Command, Compensate, Sleep, Step
+from flowtx_dsl.commands import Command, Sleep
+from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_dsl.errors import Cancelled
 from flowtx_engine.kernel.events import ARGS_KEPT_MAX, CallRecord
 
@@ -278,10 +279,10 @@ class Scheduler(Protocol):
 class Asked:
     """A command waiting for its outcome, with what is known of its attempts.
 
-    ``retry_at`` is when the next attempt is due (0: at once), in seconds since the epoch.
+    ``retry_at`` is when the next attempt is due (0: at once), in seconds since the epoch; ``error`` is the last one's.
     """
 
-    __slots__ = ("_record", "address", "attempt_count", "command", "fault_count", "retry_at", "seq", "task")
+    __slots__ = ("_record", "address", "attempt_count", "command", "error", "fault_count", "retry_at", "seq", "task")
 
     def __init__(self, address: str, command: Command, task: Task | None, seq: int) -> None:
         """``task`` is None for a scope's deadline, ``seq`` that of the event that led to it."""
@@ -292,6 +293,7 @@ class Asked:
         self.attempt_count = 0
         self.fault_count = 0
         self.retry_at = 0.0
+        self.error: ErrorRecord | None = None
         self._record: CallRecord | None = None
 
     @property
@@ -331,7 +333,7 @@ def name_of(command: Command) -> str:
 
 def payload_of(command: Command) -> bytes:
     """A command's arguments as JSON."""
-    return command.call.payload if isinstance(command, Step | Compensate) else b"[]"
+    return b"[]" if isinstance(command, Sleep) else command.call.payload
 
 
 def _record_of(command: Command) -> CallRecord:

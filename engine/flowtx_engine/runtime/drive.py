@@ -23,7 +23,7 @@ from flowtx_engine.journal.errors import ConflictError, SchemaError, UnreadableP
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
-from flowtx_engine.kernel.events import AnyFact, Attempted, Cancelled, Ended, Event, Fired, Parked, Stopped
+from flowtx_engine.kernel.events import AnyFact, Attempted, Ended, Event, External, Fired, Parked
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.runtime.clock import Clock
@@ -32,9 +32,6 @@ from flowtx_engine.runtime.judge import fact_of
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.row import change_of
 from flowtx_engine.runtime.watch import Watch
-
-External = Cancelled | Stopped
-"""What others may put into a run's journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +189,7 @@ class Driver:
             self._in_flight[address].give_up()
         if row.is_final:
             self._tools.watch.tell(row)
-        elif row.owner not in ("", self._tools.node):
+        elif row.owner != self._tools.node:  # nobody's, too: another node has parked it, and whoever is next claims it
             raise LostError(f"transaction {row.gid} belongs to {row.owner or 'nobody'} now")
 
     async def _wait(self) -> None:
@@ -274,12 +271,14 @@ class Driver:
             # Somebody else was first, and the kernel is another one now: offer it the same facts again.
         for one in happened:
             if one.put is not None:
-                one.put.is_durable = one in written
+                one.put.is_durable = one in written or self._kernel.has_heard(one.fact)
                 one.put.answered.set()
 
     def _takes(self, one: _Happened) -> bool:
-        """False when the run is over or no longer waits for this."""
-        return self._kernel.ended is None and (not one.address or self._kernel.asked(one.address) is not None)
+        """False when the run is over, no longer waits for this, or has had it already."""
+        if self._kernel.ended is not None or self._kernel.has_heard(one.fact):
+            return False
+        return not one.address or self._kernel.asked(one.address) is not None
 
     def _feed_if_taken(self, one: _Happened) -> list[Event]:
         """An earlier fact of the same turn may have ended the run or given the address up."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import msgspec
 import trio
 
+from flowtx_dsl import codec
 from flowtx_dsl.error_codec import ErrorRecord, decode_error
 from flowtx_dsl.errors import (
     EngineClosed,
@@ -28,15 +29,16 @@ from flowtx_engine.calls.attempt import Performer
 from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
-from flowtx_engine.journal.records import Filter, RowChange, Transaction, Write
-from flowtx_engine.kernel.events import Cancelled, Ended, Event, Stopped
+from flowtx_engine.journal.records import Filter, Transaction
+from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped
 from flowtx_engine.runtime.clock import Clock, SystemClock
-from flowtx_engine.runtime.drive import External, Tools
-from flowtx_engine.runtime.history import event_of, row_of
+from flowtx_engine.runtime.drive import Tools
+from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.judge import too_long
 from flowtx_engine.runtime.kv import KeyValues
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.node import Node
+from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.starting import check_gid, check_same, first_write, starts_at_of
 from flowtx_engine.runtime.watch import Watch
@@ -173,6 +175,23 @@ class Engine:
         """
         await self._put(gid, Stopped(reason=reason))
 
+    async def signal(self, gid: str, name: str, value: object = None, *, key: str = "") -> None:
+        """Send a signal to a run; durable when it returns, whether or not the run waits for it yet.
+
+        Of several signals with one ``key`` the run gets one: repeat a call whose answer was lost with the same key.
+        Raises ``PayloadError``, ``NoSuchTransaction``, ``AlreadyFinal``.
+        """
+        data = codec.encode(value, what=f"signal {name}")
+        self._check_size(f"signal {name} of {gid}", data)
+        await self._put(gid, Signalled(name=name, value=msgspec.Raw(data), key=key))
+
+    async def hasten(self, gid: str) -> None:
+        """Make every attempt of a run that is due later due now; its timers keep their time.
+
+        Raises ``NoSuchTransaction``, ``AlreadyFinal``.
+        """
+        await self._put(gid, Hastened())
+
     async def transaction(self, gid: str) -> Transaction | None:
         """A transaction's row as the journal has it, or None."""
         return await self._journal.transaction(gid)
@@ -205,17 +224,85 @@ class Engine:
         transaction with this one.
         """
         self._check_new(gid, payload, is_active=starts_at is None)
-        if self._node.registry.add(workflow):
-            self._node.look()
-        write, row, began = first_write(
+        now_at = self.now_at()
+        return await self._store_new(
             workflow,
             payload,
             gid=gid,
             pattern=pattern,
             options=options,
-            owner=self.node,
+            began=Began(workflow=workflow.name, version=workflow.version, starts_at=starts_at),
+            owner=self.node if starts_at is None else "",
+            wake_at=now_at if starts_at is None else starts_at,
+        )
+
+    async def prepare(
+        self,
+        workflow: AnyWorkflow,
+        payload: bytes,
+        *,
+        gid: str,
+        pattern: str,
+        options: bytes = b"{}",
+        wake_after_s: float | None = None,
+    ) -> tuple[Transaction, bool]:
+        """Store a transaction that waits for its submission, with the status "prepared"; as ``create`` otherwise.
+
+        It belongs to nobody and costs no memory: whoever has something to say to it uses ``tell``. Its workflow first
+        runs when it is told something that wakes it, or ``wake_after_s`` seconds from now.
+        """
+        self._check_new(gid, payload, is_active=False)
+        return await self._store_new(
+            workflow,
+            payload,
+            gid=gid,
+            pattern=pattern,
+            options=options,
+            began=Began(workflow=workflow.name, version=workflow.version, is_prepared=True),
+            owner="",
+            wake_at=None if wake_after_s is None else self.now_at() + wake_after_s,
+        )
+
+    async def tell(self, gid: str, decide: Decide) -> Transaction:
+        """Append what ``decide`` makes of a transaction as it stands, and return its row, changed or not.
+
+        ``decide`` gets the row and the journal, and returns what to tell the run, or None for nothing; what it raises
+        comes out here. It may be asked again when somebody else was first. Raises ``NoSuchTransaction``.
+        """
+        while True:
+            # In this order: if the row is newer than the journal that was read, the fence says so.
+            events = await self.history(gid)
+            row = await self._must_have(gid)
+            told = decide(row, events)
+            if told is None:
+                return row
+            written = await self._append_from_outside(row, events, told)
+            if written is not None:
+                return written
+
+    async def _store_new(
+        self,
+        workflow: AnyWorkflow,
+        payload: bytes,
+        *,
+        gid: str,
+        pattern: str,
+        options: bytes,
+        began: Began,
+        owner: str,
+        wake_at: float | None,
+    ) -> tuple[Transaction, bool]:
+        if self._node.registry.add(workflow):
+            self._node.look()
+        write, row, first = first_write(
+            payload,
+            gid=gid,
+            pattern=pattern,
+            options=options,
+            began=began,
+            owner=owner,
+            wake_at=wake_at,
             now_at=self.now_at(),
-            starts_at=starts_at,
         )
         # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
         with trio.CancelScope(shield=True):
@@ -227,8 +314,8 @@ class Engine:
                 self._node.answer_was_lost()
                 raise
             if row.owner:
-                self._node.drive(workflow, row, began)
-            else:
+                self._node.drive(workflow, row, first)
+            elif wake_at is not None and wake_at < self.now_at() + self.limits.poll_s:  # before the next look
                 self._node.look()
         return row, True
 
@@ -249,10 +336,13 @@ class Engine:
         if not self._node.is_open:
             raise EngineClosed("the engine is not running; nothing was stored")
         check_gid(gid)
-        if len(payload) > self.limits.payload_bytes_max:
-            raise too_long(f"the input of {gid}", len(payload), self.limits.payload_bytes_max)
+        self._check_size(f"the input of {gid}", payload)
         if is_active and len(self._node.active) >= self.limits.active_max:
             raise Overloaded(f"{len(self._node.active)} transactions are active, the limit (active_max) is reached")
+
+    def _check_size(self, what: str, payload: bytes) -> None:
+        if len(payload) > self.limits.payload_bytes_max:
+            raise too_long(what, len(payload), self.limits.payload_bytes_max)
 
     async def _must_have(self, gid: str) -> Transaction:
         row = await self._journal.transaction(gid)
@@ -293,42 +383,30 @@ class Engine:
 
     async def _put(self, gid: str, fact: External) -> None:
         """Put something from outside into a run's journal: through its driver here, else straight behind the fence."""
-        while True:
-            driver = self._node.active.get(gid)
-            if driver is not None and await driver.put(fact):
-                return
-            row = await self._must_have(gid)
+
+        def decide(row: Transaction, events: list[Event]) -> Told | None:
             if row.is_final:
                 raise AlreadyFinal(gid, row.status)
-            if gid not in self._node.active and await self._append_from_outside(row, fact):
-                return
+            return stopped(events, fact.reason) if isinstance(fact, Stopped) else Told(facts=(fact,))
 
-    async def _append_from_outside(self, row: Transaction, fact: External) -> bool:
-        """Append to a transaction that is not driven here; False when somebody else was first."""
-        history = await self._journal.history(row.gid)
-        at = max(self.now_at(), history[-1].at)
-        events = [Event(seq=len(history), at=at, address="", fact=fact)]
-        change = RowChange(updated_at=at, wake_at=at, nudged_at=at)
-        if isinstance(fact, Stopped):
-            error = ErrorRecord(type="flowtx:Stopped", text=fact.reason)
-            events.append(Event(seq=len(history) + 1, at=at, address="", fact=Ended(status="failed", error=error)))
-            change = RowChange(
-                updated_at=at,
-                nudged_at=at,
-                status="failed",
-                owner="",
-                wake_at=None,
-                result=msgspec.json.encode(error),
-                reason=fact.reason,
-                finished_at=at,
-            )
-        write = Write(gid=row.gid, rows=tuple(row_of(row.gid, event) for event in events), change=change)
-        try:
-            await self._journal.append(write)
-        except ConflictError:
-            return False
-        self._node.look()
-        return True
+        driver = self._node.active.get(gid)
+        if driver is None or not await driver.put(fact):
+            await self.tell(gid, decide)
+
+    async def _append_from_outside(self, row: Transaction, events: list[Event], told: Told) -> Transaction | None:
+        """Append to a transaction's journal and see that it is driven on; None when somebody else was first."""
+        takes_over = told.wakes and not row.owner and self._node.can_take(row)
+        write, row = write_of(row, events, told, now_at=self.now_at(), owner=self.node if takes_over else row.owner)
+        with trio.CancelScope(shield=True):  # as in _store_new
+            try:
+                await self._journal.append(write)
+            except ConflictError:
+                return None
+            except JournalUnavailable:
+                self._node.answer_was_lost()
+                raise
+            self._node.told(row, takes_over=takes_over)
+        return row
 
     def __repr__(self) -> str:
         return f"<Engine {self._node!r}>"

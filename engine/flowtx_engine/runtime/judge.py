@@ -9,7 +9,7 @@ from typing import assert_never
 
 import msgspec
 
-from flowtx_dsl.commands import Compensate, Sleep
+from flowtx_dsl.commands import Sleep, Step
 from flowtx_dsl.error_codec import encode_error
 from flowtx_dsl.errors import FlowtxError, PayloadError
 from flowtx_engine.calls.attempt import Outcome
@@ -38,10 +38,10 @@ def fact_of(asked: Asked, outcome: Outcome, *, now_at: float, dice: float, bytes
     if outcome.kind == "succeeded":
         return Succeeded(call=asked.record, value=msgspec.Raw(outcome.value), attempt=attempt)
     error = outcome.error if outcome.error is not None else FlowtxError(f"the outcome was {outcome.kind}")
-    takes_back = isinstance(asked.command, Compensate)
-    if outcome.kind == "refused" and not takes_back:
+    may_end = isinstance(asked.command, Step)  # what settles a step is tried until it succeeds
+    if outcome.kind == "refused" and may_end:
         return Refused(call=asked.record, error=encode_error(error), attempt=attempt)
-    if _is_fault(asked, outcome) and not takes_back and _gives_up(asked, error):
+    if _is_fault(asked, outcome) and may_end and _gives_up(asked, error):
         error.add_note(f"flowtx: attempt {attempt} of {name_of(asked.command)} at {asked.address} was the last")
         return Failed(call=asked.record, error=encode_error(error, with_trace=True), attempt=attempt)
     return _attempted(asked, outcome, error, now_at=now_at, dice=dice)
@@ -59,7 +59,7 @@ def _gives_up(asked: Asked, error: Exception) -> bool:
 
 
 def _attempted(asked: Asked, outcome: Outcome, error: Exception, *, now_at: float, dice: float) -> Attempted:
-    """One more attempt is due; a compensation that is refused is tried again like any fault (spec 3.5)."""
+    """One more attempt is due; what settles a step is tried again when it is refused, like any fault (spec 3.5)."""
     assert not isinstance(asked.command, Sleep), asked
     match outcome.kind:
         case "ongoing":

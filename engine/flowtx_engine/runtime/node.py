@@ -35,6 +35,7 @@ class Node:
         self._all_gone = trio.Event()
         self._look = trio.Event()
         self._lost_answer = False
+        self._claimed_while_active: set[str] = set()
 
     @property
     def is_open(self) -> bool:
@@ -79,6 +80,24 @@ class Node:
         self._lost_answer = True
         self._look.set()
 
+    def can_take(self, row: Transaction) -> bool:
+        """True when this node may drive a transaction that belongs to nobody."""
+        has_room = self.is_open and len(self.active) < self._tools.limits.active_max
+        is_loaded = (row.workflow, row.version) in self.registry.keys
+        return has_room and is_loaded and row.gid not in self.active and row.gid not in self.stuck
+
+    def told(self, row: Transaction, *, takes_over: bool) -> None:
+        """Somebody here appended to a transaction from outside: see that it is driven on, and tell who waits."""
+        driver = self.active.get(row.gid)
+        if driver is not None:
+            driver.nudge()
+        elif takes_over:
+            self._drive_claimed(row)
+        else:
+            self.look()
+        if row.is_final:
+            self._tools.watch.tell(row)
+
     def drive(self, workflow: AnyWorkflow, row: Transaction, first: Event | None) -> None:
         """Drive a transaction that this node owns; ``first`` as for ``Driver``."""
         assert self._drivers is not None, "serve() runs"
@@ -98,6 +117,9 @@ class Node:
         finally:
             if self.active.get(gid) is driver:
                 del self.active[gid]
+            if gid in self._claimed_while_active:
+                self._claimed_while_active.discard(gid)
+                self.answer_was_lost()
             # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
             self._tools.watch.tell(driver.transaction)
             self._all_gone.set()
@@ -181,7 +203,12 @@ class Node:
             self._tools.node, self._tools.clock.now_at(), room, self.registry.keys
         )
         for row in claimed:
-            if row.gid not in self.active:
+            if row.gid in self.active:
+                # It was parked, and its driver has not gone yet, or has something to do again. Whichever it is, what
+                # the row says now must reach it, or what it leaves behind must be adopted.
+                self.active[row.gid].nudge()
+                self._claimed_while_active.add(row.gid)
+            else:
                 self._drive_claimed(row)
         return len(claimed)
 

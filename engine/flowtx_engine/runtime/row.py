@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from flowtx_engine.journal.records import RowChange, Status, Transaction
+from flowtx_engine.journal.records import RowChange, Transaction
 from flowtx_engine.kernel.events import Attempted, Ended, Event, Failed, Fired, Refused, Succeeded
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.runtime.history import reason_of
@@ -26,9 +26,9 @@ def change_of(
     """
     updated_at = events[-1].at
     if kernel.ended is not None:
-        return _ended(kernel.ended, updated_at)
+        return ended_change(kernel.ended, updated_at)
     wanted: dict[str, object] = {}
-    status = _status_of(kernel, row.status)
+    status = kernel.status if kernel.phase != "new" else row.status
     if status != row.status:
         wanted |= {"status": status, "reason": reason_of(kernel.cause)}
     for event in events:
@@ -50,17 +50,8 @@ def change_of(
     return msgspec.structs.replace(RowChange(updated_at=updated_at), **wanted)
 
 
-def _status_of(kernel: Kernel, status: Status) -> Status:
-    match kernel.phase:
-        case "running":
-            return "submitted"
-        case "compensating":
-            return "aborting"
-        case "new" | "delayed" | "ended":
-            return status
-
-
-def _ended(ended: Ended, at: float) -> RowChange:
+def ended_change(ended: Ended, at: float) -> RowChange:
+    """What the end of a run changes in its row: it belongs to nobody, and nothing is due any more."""
     result = bytes(ended.value) if ended.status == "succeed" else _encoder.encode(ended.error)
     return RowChange(
         updated_at=at,

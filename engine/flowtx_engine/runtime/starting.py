@@ -67,29 +67,28 @@ def _checked(instant: float) -> float:
 
 
 def first_write(
-    workflow: AnyWorkflow,
     payload: bytes,
     *,
     gid: str,
     pattern: str,
     options: bytes,
+    began: Began,
     owner: str,
+    wake_at: float | None,
     now_at: float,
-    starts_at: float | None,
 ) -> tuple[Write, Transaction, Event]:
     """What begins a run in the journal; with its row (the id is the database's to give) and its first event.
 
-    ``owner`` drives it from now on, unless it begins later: then it is nobody's until ``starts_at``.
+    ``owner`` drives it from now on; "" is nobody, until ``wake_at`` or until it is told something.
     """
-    began = Began(workflow=workflow.name, version=workflow.version, starts_at=starts_at)
     first = Event(seq=0, at=now_at, address="", fact=began)
     new = NewTransaction(
         pattern=pattern,
-        workflow=workflow.name,
-        version=workflow.version,
-        status="submitted",
-        owner=owner if starts_at is None else "",
-        wake_at=now_at if starts_at is None else starts_at,
+        workflow=began.workflow,
+        version=began.version,
+        status="prepared" if began.is_prepared else "submitted",
+        owner=owner,
+        wake_at=wake_at,
         input=payload,
         options=options,
         created_at=now_at,

@@ -19,8 +19,10 @@ from flowtx_engine.kernel.events import (
     Event,
     Failed,
     Fired,
+    Hastened,
     Parked,
     Refused,
+    Signalled,
     Stopped,
     Succeeded,
 )
@@ -95,6 +97,8 @@ RUN_LINES: list[tuple[AnyFact, str, Line]] = [
     (Began(workflow="transfer"), "", line("", "transfer version 1", "began", "plain")),
     (Cancelled(reason="enough"), "", line("", "cancel", "was asked for", "plain", note="enough")),
     (Stopped(reason="now"), "", line("", "stop", "by force", "bad", note="now")),
+    (Signalled(name="paid", value=msgspec.Raw(b"3")), "", line("", "signal paid", "came", "plain", note="3")),
+    (Hastened(), "", line("", "hasten", "was asked for", "plain")),
     (Parked(wake_at=9.0), "", line("", "park", "until it is due", "waiting")),
     (
         Parked(reason="left its history\n  -> Put it back."),

@@ -91,7 +91,8 @@ def _is_foreign_call(source: Source, call: ast.Call) -> bool:
     name = source.dotted(call.func)
     if name is not None:
         return not name.startswith(_PLAIN_MODULES)
-    return isinstance(call.func, ast.Attribute) and not isinstance(call.func.value, ast.Call)
+    # Of what a call returns, or a collection holds, nobody can say where it comes from.
+    return isinstance(call.func, ast.Attribute) and not isinstance(call.func.value, ast.Call | ast.Subscript)
 
 
 def _speaks_of_tx(node: ast.expr) -> bool:
