@@ -35,7 +35,8 @@ _subscribers = msgspec.json.Decoder(tuple[Subscriber, ...])
 
 async def subscribe(desk: Desk, *, topic: str, url: str, remark: str) -> Outcome:
     """Add a subscriber, and make the topic if it is new (subscribe)."""
-    _check(topic, url)
+    if wrong := _wrong_with(topic, url):
+        return DtmError(wrong)
     while True:
         entry = await desk.engine.kv.get(CATEGORY, topic)
         subscribers = subscribers_of(entry)
@@ -49,7 +50,8 @@ async def subscribe(desk: Desk, *, topic: str, url: str, remark: str) -> Outcome
 
 async def unsubscribe(desk: Desk, *, topic: str, url: str) -> Outcome:
     """Remove a subscriber; the topic stays, if need be without any (unsubscribe)."""
-    _check(topic, url)
+    if wrong := _wrong_with(topic, url):
+        return DtmError(wrong)
     while True:
         entry = await desk.engine.kv.get(CATEGORY, topic)
         if entry is None:
@@ -84,15 +86,17 @@ def subscribers_of(entry: KvEntry | None) -> tuple[Subscriber, ...]:
     return () if entry is None else _subscribers.decode(entry.value)
 
 
-def _check(topic: str, url: str) -> None:
+def _wrong_with(topic: str, url: str) -> str:
+    """Why no topic can have this name, or no subscriber this URL; empty when they can."""
     if not topic:
-        raise RequestError("empty topic")
+        return "empty topic"
     if not url:
-        raise RequestError("empty url")
+        return "empty url"
     if len(topic) > TOPIC_LENGTH_MAX:
-        raise RequestError(f"the topic's name has {len(topic)} characters, expected at most {TOPIC_LENGTH_MAX}")
+        return f"the topic's name has {len(topic)} characters, expected at most {TOPIC_LENGTH_MAX}"
     if "\0" in topic + url:
-        raise RequestError("the topic or its url holds a NUL character, which not every database can store")
+        return "the topic or its url holds a NUL character, which not every database can store"
+    return ""
 
 
 async def _put(desk: Desk, topic: str, entry: KvEntry | None, subscribers: tuple[Subscriber, ...]) -> bool:
