@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,10 +18,14 @@ def run(page: str, *, least: int = 1) -> dict[str, object]:
     path = FOLDER / page
     blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(blocks) >= least
-    names: dict[str, object] = {"__name__": "page"}
-    for block in blocks:
-        exec(compile(block, str(path), "exec"), names)
-    return names
+    module = ModuleType("documented")
+    sys.modules["documented"] = module  # where dataclasses look up the annotations of a page
+    try:
+        for block in blocks:
+            exec(compile(block, str(path), "exec"), vars(module))
+    finally:
+        del sys.modules["documented"]
+    return vars(module)
 
 
 def test_the_code_of_the_barrier_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +46,9 @@ def test_the_code_of_the_redis_page_runs(monkeypatch: pytest.MonkeyPatch) -> Non
     server = names["server"]
     server.delete("alice", *server.scan_iter("g-redis-*"))  # type: ignore[attr-defined]  # the page's connection
     server.close()  # type: ignore[attr-defined]  # the page's connection
+
+
+def test_the_code_of_the_participants_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run("participants.md", least=7)
+    names["engine"].dispose()  # type: ignore[attr-defined]  # the page's SQLAlchemy engine
