@@ -46,6 +46,7 @@ from flowtx_engine.journal.errors import (
 )
 from flowtx_engine.journal.records import Filter, Transaction
 from flowtx_engine.kernel.events import Event
+from flowtx_engine.kernel.view import NurseryView, RunView, TaskView, Waiting
 from flowtx_engine.runtime.engine import AlreadyFinal, Engine
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine as open
@@ -78,6 +79,7 @@ __all__ = [
     "NoSuchWorkflow",
     "NondeterminismError",
     "Nursery",
+    "NurseryView",
     "Ongoing",
     "Overloaded",
     "PayloadCodec",
@@ -88,16 +90,19 @@ __all__ = [
     "RemoteError",
     "Retry",
     "RunClosed",
+    "RunView",
     "SchemaError",
     "SendChannel",
     "StepFault",
     "StepTimeout",
+    "TaskView",
     "TooSlowError",
     "Transaction",
     "TransactionFailed",
     "Tx",
     "Unknown",
     "UnreadablePayload",
+    "Waiting",
     "Workflow",
     "WorkflowError",
     "WouldBlock",

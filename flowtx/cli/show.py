@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import click
 import msgspec
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flowtx.cli.lines import ENCODED, Line, Mood, cut, lines_of
 from flowtx.cli.list import Listed, in_clear, listed
+from flowtx.cli.loading import load_app
 from flowtx.cli.options import codec_option, db_option, examples, json_option
 from flowtx.cli.printing import (
     Style,
@@ -24,12 +27,16 @@ from flowtx.cli.printing import (
     time_of_day,
 )
 from flowtx.cli.reading import reading
+from flowtx.cli.task_tree import tree_of
 from flowtx.dtm.wire.views import saga_order_of, view_saga_branches
-from flowtx_dsl.errors import NoSuchTransaction
+from flowtx_dsl.errors import NondeterminismError, NoSuchTransaction
+from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import is_encoded, stored_size
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event, encode_fact
+from flowtx_engine.kernel.view import RunView, view_of_journal
 from flowtx_engine.runtime.history import event_in_clear
+from flowtx_engine.runtime.replay import view_of_history
 
 WAITS_SHOWN_MAX = 10
 """So many branches that a saga waits for are named; the others are counted."""
@@ -58,23 +65,37 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     options: msgspec.Raw
     result: msgspec.Raw
     events: tuple[ShownEvent, ...]
+    tasks: RunView | None
+    tasks_error: str
 
 
 @click.command(
     epilog=examples(
         "flowtx show t-1",
+        "flowtx show t-1 --app bank",
         "flowtx show t-1 --json | jq '.events[].fact'",
     ),
 )
 @click.argument("gid")
 @db_option
 @codec_option
+@click.option(
+    "--app",
+    "apps",
+    multiple=True,
+    metavar="MODULE[:NAME]",
+    envvar="FLOWTX_APP",
+    show_envvar=True,
+    help="Where its workflow is: the journal is replayed, performing nothing, to show what each task waits for.",
+)
 @json_option
-def show(*, gid: str, db: str, codec: str | None, as_json: bool) -> None:
+def show(*, gid: str, db: str, codec: str | None, apps: tuple[str, ...], as_json: bool) -> None:
     """Show the transaction GID and its journal.
 
-    Works while a server runs on the database, and when none does.
+    What it waits for is shown as a tree of its tasks, when its workflow's module is given. Works while a server runs on
+    the database, and when none does.
     """
+    workflows = [workflow for app in apps for workflow in load_app(app)]
     with reading(db, codec) as store:
         row = store.transaction(gid)
         if row is None:
@@ -83,13 +104,39 @@ def show(*, gid: str, db: str, codec: str | None, as_json: bool) -> None:
         stored = store.history(gid)
     events = [event_in_clear(one) for one in stored]
     encoded = {one.seq for one in stored if is_encoded(one.data)}
+    tasks = tasks_of(row, events, workflows)
     if as_json:
-        print_json(shown(row, events, encoded))
+        print_json(shown(row, events, encoded, tasks))
     else:
-        print_pictures(*pictures_of(row, events, encoded, now_at=time.time()))
+        print_pictures(*pictures_of(row, events, encoded, tasks, now_at=time.time()))
 
 
-def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = ()) -> Shown:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """What a run waits for, if it does and that can be told; ``complaint`` says why its code could not tell more."""
+
+    view: RunView | None = None
+    complaint: str = ""
+
+
+NO_TASKS = Tasks()
+
+
+def tasks_of(row: Transaction, events: Sequence[Event], workflows: Iterable[AnyWorkflow]) -> Tasks:
+    """What an unfinished run waits for: by its code if it is among these workflows, else by its journal alone."""
+    if row.is_final:
+        return NO_TASKS
+    loaded = {(workflow.name, workflow.version): workflow for workflow in workflows}
+    workflow = loaded.get((row.workflow, row.version))
+    if workflow is None or is_encoded(row.input):
+        return Tasks(view=view_of_journal(events))
+    try:
+        return Tasks(view=view_of_history(workflow, row.input, events, gid=row.gid))
+    except NondeterminismError as error:
+        return Tasks(view=view_of_journal(events), complaint=str(error))
+
+
+def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), tasks: Tasks = NO_TASKS) -> Shown:
     """A transaction and its journal, whole; of the events with an ``encoded`` seq, what stands in clear."""
     return Shown(
         transaction=listed(row),
@@ -106,6 +153,8 @@ def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = 
             )
             for event in events
         ),
+        tasks=tasks.view,
+        tasks_error=tasks.complaint,
     )
 
 
@@ -117,11 +166,16 @@ def _json_of(payload: bytes) -> msgspec.Raw:
 
 
 def pictures_of(
-    row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), *, now_at: float
-) -> tuple[Table, Table]:
-    """What a person reads: the transaction in a few lines, then its journal."""
+    row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), tasks: Tasks = NO_TASKS, *, now_at: float
+) -> list[RenderableType]:
+    """What a person reads: the transaction in a few lines, what it waits for, then its journal."""
     place = "branch" if row.pattern == "saga" else "address"
-    return header_of(row, events, now_at=now_at), table_of(lines_of(row, events, encoded), place=place)
+    pictures: list[RenderableType] = [header_of(row, events, now_at=now_at)]
+    if tasks.complaint:
+        pictures += ["", Text(tasks.complaint, "red")]
+    if tasks.view is not None and tasks.view.waiting:
+        pictures += ["", tree_of(tasks.view, now_at=now_at, encoded=is_encoded(row.input))]
+    return [*pictures, table_of(lines_of(row, events, encoded), place=place)]
 
 
 def header_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Table:

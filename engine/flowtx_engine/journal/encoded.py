@@ -25,6 +25,9 @@ from flowtx_engine.journal.errors import JournalUnavailable, UnreadablePayload, 
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, NewTransaction, RowChange, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
 
+_PAYLOADS_OF_CHANGE: tuple[PayloadField, ...] = ("options", "result")
+_TEXTS_OF_CHANGE: tuple[PayloadField, ...] = ("reason", "last_error")
+
 
 class EncodedStore:
     """A ``Store`` behind a codec; closing it closes the store."""
@@ -80,16 +83,17 @@ class EncodedStore:
 
     def _encoded_change(self, gid: str, change: RowChange) -> RowChange:
         codec = self._codec
-        if isinstance(change.result, bytes):
-            change = msgspec.structs.replace(
-                change, result=encode_payload(codec, change.result, _of_row(gid, "result"))
-            )
-        if isinstance(change.reason, str):
-            change = msgspec.structs.replace(change, reason=encode_text(codec, change.reason, _of_row(gid, "reason")))
-        if isinstance(change.last_error, str):
-            text = encode_text(codec, change.last_error, _of_row(gid, "last_error"))
-            change = msgspec.structs.replace(change, last_error=text)
-        return change
+        payloads = {
+            field: encode_payload(codec, value, _of_row(gid, field))
+            for field in _PAYLOADS_OF_CHANGE
+            if isinstance(value := getattr(change, field), bytes)
+        }
+        texts = {
+            field: encode_text(codec, value, _of_row(gid, field))
+            for field in _TEXTS_OF_CHANGE
+            if isinstance(value := getattr(change, field), str)
+        }
+        return msgspec.structs.replace(change, **payloads, **texts)
 
     def _unstorable(self, write: Write, error: Exception) -> UnstorableWrite:
         refused = UnstorableWrite(

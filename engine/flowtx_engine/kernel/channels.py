@@ -120,7 +120,7 @@ class SendEnd(End[T]):
             del sending[task]
             return True
 
-        await Wait(abort)
+        await Wait(abort, "room in a channel")
 
     def clone(self) -> SendEnd[T]:
         """A second end."""
@@ -185,7 +185,7 @@ class ReceiveEnd(End[T]):
             del receiving[task]
             return True
 
-        return cast("T", await Wait(abort))
+        return cast("T", await Wait(abort, "a value from a channel"))
 
     def clone(self) -> ReceiveEnd[T]:
         """A second end."""

@@ -47,7 +47,7 @@ class Inbox:
             del self._tasks[task]
             return True
 
-        return await Wait(abort)
+        return await Wait(abort, f"signal {self.name}")
 
     def __repr__(self) -> str:
         return f"<Inbox {self.name}, {len(self.values)} kept, {len(self._tasks)} waiting>"

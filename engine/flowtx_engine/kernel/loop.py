@@ -99,6 +99,12 @@ class Loop(ABC):
         """What waits at an address, if anything does."""
         return self._asked.get(address)
 
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that have not ended, the workflow itself first."""
+        root = [] if self._root is None or getattr(self._root.coro, "cr_frame", None) is None else [self._root]
+        return [*root, *self._others]
+
     def close(self) -> None:
         """Drop the run: its coroutines are closed, and whatever their ``finally`` blocks ask for is refused."""
         self.is_closed = True
@@ -299,6 +305,7 @@ class Loop(ABC):
             self._orders.append(asked)
         elif isinstance(trap, Wait):
             task.abort = trap.abort
+            task.waits_for = trap.what
             if task.status.is_cancelled:
                 self.interrupt(task)
         elif isinstance(trap, Turn):

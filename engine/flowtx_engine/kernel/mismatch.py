@@ -65,7 +65,7 @@ def other_call(run: str, version: str, asked: Asked, recorded: Recorded) -> Nond
     return _left(
         run,
         asked.address,
-        (_spell_record(recorded, asked), _short(recorded.where, version)),
+        (spell_record(recorded, asked), _short(recorded.where, version)),
         (spell(asked), short(asked.command.where)),
         _difference(asked, recorded),
     )
@@ -73,9 +73,7 @@ def other_call(run: str, version: str, asked: Asked, recorded: Recorded) -> Nond
 
 def not_asked(run: str, version: str, address: str, recorded: Recorded, waiting: list[Asked]) -> NondeterminismError:
     """The history holds an outcome for something the run does not ask for."""
-    return _left(
-        run, address, (_spell_record(recorded, None), _short(recorded.where, version)), _spell_waiting(waiting)
-    )
+    return _left(run, address, (spell_record(recorded), _short(recorded.where, version)), _spell_waiting(waiting))
 
 
 def other_end(
@@ -144,7 +142,8 @@ def _spell_end(ended: Ended) -> str:
     return f"{ended.status} with {_cut(ended.error.type.rpartition(':')[2])}: {_cut(ended.error.text)}"
 
 
-def _spell_record(recorded: Recorded, asked: Asked | None) -> str:
+def spell_record(recorded: Recorded, asked: Asked | None = None) -> str:
+    """What was recorded as a person would write it; ``asked`` knows the names of its parameters."""
     if isinstance(recorded, Fired):
         asks_for = asked.command.name if asked is not None and isinstance(asked.command, Sleep) else "sleep"
         return _spell_timer(recorded.until_at, asks_for)

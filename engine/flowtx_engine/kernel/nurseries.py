@@ -26,7 +26,6 @@ class Branches(Nursery):
     """An open nursery."""
 
     __slots__ = (
-        "_address",
         "_children",
         "_count",
         "_errors",
@@ -37,14 +36,17 @@ class Branches(Nursery):
         "_run",
         "_scope",
         "_status",
+        "address",
         "cancel_scope",
+        "where",
     )
 
-    def __init__(self, run: Scheduler, parent: Task, address: str, scope: Scope, status: Status) -> None:
+    def __init__(self, run: Scheduler, parent: Task, address: str, scope: Scope, status: Status, where: str) -> None:
         self.cancel_scope = self._scope = scope
         self._run = run
         self._parent = parent
-        self._address = address
+        self.address = address
+        self.where = where
         self._status = status
         self._children: dict[Task, None] = {}
         self._count = 0
@@ -52,6 +54,16 @@ class Branches(Nursery):
         self._is_block_running = True
         self._is_parent_waiting = False
         self._is_closed = False
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True when waiting inside it is refused."""
+        return self._status.is_cancelled
+
+    @property
+    def branches(self) -> list[Task]:
+        """The branches that have not ended, in the order they were started."""
+        return list(self._children)
 
     def start_soon(self, fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         """Start a branch."""
@@ -72,15 +84,15 @@ class Branches(Nursery):
         starter = self._run.speaking()
         if self._is_closed:
             raise WorkflowError(
-                f"{self._run.name}: Nursery is closed to new arrivals: nursery {self._address} has ended",
+                f"{self._run.name}: Nursery is closed to new arrivals: nursery {self.address} has ended",
                 remedy="Start branches inside the nursery's block, or from branches that still run.",
             )
         if starter is self._parent:
             count = self._count
             self._count = count + 1
-            return f"{self._address}/{count}"
+            return f"{self.address}/{count}"
         number = starter.next_address().rpartition("/")[2]
-        return f"{self._address}/{starter.address.replace('.', '..').replace('/', '.')}.{number}"
+        return f"{self.address}/{starter.address.replace('.', '..').replace('/', '.')}.{number}"
 
     def _start(self, coro: Coroutine[object, object, object], address: str) -> None:
         task = Task(coro, address, self._status, self._child_ended)
@@ -95,7 +107,7 @@ class Branches(Nursery):
 
     def _add(self, error: BaseException) -> None:
         self._errors.append(error)
-        self._scope.call(f"a branch of nursery {self._address} raised {type(error).__name__}")
+        self._scope.call(f"a branch of nursery {self.address} raised {type(error).__name__}")
 
     def _check_closed(self) -> None:
         if self._is_block_running or self._children:
@@ -120,7 +132,9 @@ class Branches(Nursery):
             await TURN
         else:
             self._is_parent_waiting = True
-            await Wait(_refuse)  # a cancellation reaches the branches; the nursery waits for them all the same
+            await Wait(
+                _refuse, f"nursery {self.address}"
+            )  # a cancellation reaches the branches; the nursery waits for them all the same
         nurseries = self._parent.nurseries
         assert nurseries is not None
         assert nurseries[-1] is self, "nurseries were left in another order than they were entered"
@@ -132,7 +146,7 @@ class Branches(Nursery):
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else f"{len(self._children)} branches"
-        return f"<Nursery {self._address} of {self._run.name}, {state}>"
+        return f"<Nursery {self.address} of {self._run.name}, {state}>"
 
 
 class NurseryBlock(AbstractAsyncContextManager[Nursery, bool]):
@@ -149,7 +163,7 @@ class NurseryBlock(AbstractAsyncContextManager[Nursery, bool]):
         task = self._run.speaking()
         address = task.next_address()
         self._scope = Scope(self._run, where=self._where)
-        nursery = Branches(self._run, task, address, self._scope, self._scope.enter(address))
+        nursery = Branches(self._run, task, address, self._scope, self._scope.enter(address), self._where)
         if task.nurseries is None:
             task.nurseries = []
         task.nurseries.append(nursery)

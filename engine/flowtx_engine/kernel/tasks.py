@@ -50,13 +50,15 @@ class Ask:
 class Wait:
     """Yielded by a task that waits for another task of its run; ``abort`` is called when it is cancelled meanwhile.
 
-    ``abort`` forgets the task wherever it is waited for and returns True; False refuses to be cancelled.
+    ``abort`` forgets the task wherever it is waited for and returns True; False refuses to be cancelled. ``what`` is
+    what messages call it.
     """
 
-    __slots__ = ("abort",)
+    __slots__ = ("abort", "what")
 
-    def __init__(self, abort: Callable[[], bool]) -> None:
+    def __init__(self, abort: Callable[[], bool], what: str) -> None:
         self.abort = abort
+        self.what = what
 
     def __await__(self) -> Generator[Wait, object, object]:
         """Wait until somebody reschedules the task; resumes with what they say."""
@@ -163,7 +165,7 @@ class Task:
     It counts as inside its status once it is spawned.
 
     ``on_end`` is told when the coroutine has ended, and with which error. While the task waits, ``asked`` or ``abort``
-    says for what.
+    says for what; ``waits_for`` is the latter in words.
     """
 
     __slots__ = (
@@ -179,6 +181,7 @@ class Task:
         "prefix",
         "status",
         "value",
+        "waits_for",
     )
 
     def __init__(
@@ -190,6 +193,7 @@ class Task:
         self.count = 0
         self.asked: Asked | None = None
         self.abort: Callable[[], bool] | None = None
+        self.waits_for = ""
         self.value: object = None
         self.error: BaseException | None = None
         self.status = status

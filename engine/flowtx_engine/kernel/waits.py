@@ -13,7 +13,7 @@ async def checkpoint(run: Scheduler) -> None:
     task = run.speaking()
     await TURN
     if task.status.is_cancelled:
-        await Wait(_accept)
+        await Wait(_accept, "a cancellation")
 
 
 async def checkpoint_if_cancelled(run: Scheduler) -> None:
@@ -60,7 +60,7 @@ class HappensOnce:
             del self._tasks[task]
             return True
 
-        await Wait(abort)
+        await Wait(abort, "an event")
 
     def __repr__(self) -> str:
         return f"<Event {'set' if self._is_set else f'not set, {len(self._tasks)} waiting'}>"

@@ -26,6 +26,7 @@ from flowtx_engine.journal.resolve import append_surely
 from flowtx_engine.kernel.events import AnyFact, Attempted, Ended, Event, External, Fired, Parked
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
+from flowtx_engine.kernel.view import RunView, view_of
 from flowtx_engine.runtime.clock import Clock
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.judge import fact_of
@@ -96,6 +97,10 @@ class Driver:
         self._wake.set()
         await put.answered.wait()
         return put.is_durable
+
+    def view(self) -> RunView:
+        """Where the run stands; "new" while it is being read from the journal."""
+        return view_of(self._kernel, in_flight=self._in_flight)
 
     def nudge(self) -> None:
         """Somebody else appended to the journal: read it."""

@@ -31,6 +31,7 @@ from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, Transaction
 from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped
+from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.history import event_of
@@ -40,6 +41,7 @@ from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
 from flowtx_engine.runtime.registry import Registry
+from flowtx_engine.runtime.replay import view_of_history
 from flowtx_engine.runtime.starting import check_gid, check_same, first_write, starts_at_of
 from flowtx_engine.runtime.watch import Watch
 
@@ -205,6 +207,20 @@ class Engine:
     async def history(self, gid: str) -> list[Event]:
         """A transaction's journal, in order; empty when there is none."""
         return [event_of(row) for row in await self._journal.history(gid)]
+
+    async def tasks(self, gid: str) -> RunView:
+        """What a run waits for: its tasks as a tree, each with the line it waits at; see ``flowtx.RunView``.
+
+        A run that is not driven here is replayed, which performs nothing. Raises ``NoSuchTransaction``,
+        ``NoSuchWorkflow`` when its code is not loaded here, and ``NondeterminismError`` when it has left its history.
+        """
+        driver = self._node.active.get(gid)
+        view = driver.view() if driver is not None else None
+        if view is not None and view.phase != "new":
+            return view
+        row = await self._must_have(gid)
+        workflow = self._node.registry.find(row.workflow, row.version)
+        return view_of_history(workflow, row.input, await self.history(gid), gid=gid)
 
     # -- what front ends use
 

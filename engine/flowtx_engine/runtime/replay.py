@@ -1,0 +1,24 @@
+"""Replaying a history to look at the run: nothing is performed, nothing is written, and nothing stays behind.
+
+The law of this file: it runs the workflow's own code up to where it waits, and no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_engine.kernel.events import Event
+from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.kernel.view import RunView, view_of
+
+
+def view_of_history(workflow: AnyWorkflow, payload: bytes, events: Iterable[Event], *, gid: str) -> RunView:
+    """Where a run stands after its history; raises ``NondeterminismError`` when this code has left it."""
+    kernel = Kernel(workflow, payload, gid=gid)
+    try:
+        for event in events:
+            kernel.feed(event)
+        return view_of(kernel)
+    finally:
+        kernel.close()
