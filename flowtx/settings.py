@@ -7,6 +7,7 @@ is refused here, by name, before anything starts.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,11 @@ class Settings:
         (), "Workflows to recover and run: all of a module, or the one (or the list) of that name. Repeatable."
     )
     log_level: str = _setting("info", "How much to say on stderr.", choices=("debug", "info", "warning", "error"))
+    test_mode: bool = _setting(
+        False, "Let tests of other programs drive the server's time and empty its database, over an address of its own."
+    )
+    test_port: int = _setting(36799, "The port of test mode, on 127.0.0.1; port 0 lets the system choose one.")
+    test_mode_forced: bool = _setting(False, "Run test mode although other machines can reach the server.")
 
     def __post_init__(self) -> None:
         for name in (
@@ -85,6 +91,15 @@ class Settings:
         for name in names():
             _one_of(name, getattr(self, name), choices_of(name))
         address_of(self.bind)
+        _at_least("test_port", self.test_port, 0)
+        if self.test_port > 65_535:
+            raise SettingsError(f"test_port is {self.test_port}, expected a port", setting="test_port")
+        if self.test_mode and not self.test_mode_forced and not is_loopback(self.bind):
+            raise SettingsError(
+                f"test_mode is on and bind is {self.bind!r}: transactions of other machines would be at the mercy of a "
+                "test, expected an address such as 127.0.0.1:36789, or test_mode_forced",
+                setting="test_mode",
+            )
 
 
 def _at_least(name: str, value: float, low: float) -> None:
@@ -103,6 +118,15 @@ def address_of(bind: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise SettingsError(f"bind is {bind!r}, expected an address and a port such as 127.0.0.1:36789", setting="bind")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(bind: str) -> bool:
+    """True when a ``bind`` setting can be reached from this machine only; raises ``SettingsError``."""
+    host, _ = address_of(bind)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def names() -> tuple[str, ...]:

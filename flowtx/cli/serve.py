@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from flowtx.cli.settings_options import loaded_from, settings_options
 from flowtx.cli.signals import watch_signals
 from flowtx.config.secrets import without_password
 from flowtx.server import serve as serve_until
-from flowtx.settings import Settings, address_of
+from flowtx.settings import Settings, is_loopback
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
 
@@ -29,6 +28,7 @@ log = logging.getLogger("flowtx")
         "flowtx serve --db sqlite:////var/lib/flowtx/flowtx.db --bind 127.0.0.1:0",
         "flowtx serve --app bank --app shop:workflows",
         "flowtx serve --config flowtx.yml",
+        "flowtx serve --test-mode --db memory://",
     ),
 )
 @settings_options
@@ -58,25 +58,28 @@ async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: Payloa
     async with trio.open_nursery() as watching:
         await watching.start(watch_signals, asked_to_stop)
         async with trio.open_nursery() as serving:
-            server = partial(serve_until, settings, workflows=workflows, codec=codec, shutdown=asked_to_stop.wait)
+            server = partial(
+                serve_until,
+                settings,
+                workflows=workflows,
+                codec=codec,
+                shutdown=asked_to_stop.wait,
+                say_test_mode=_say_test_mode,
+            )
             address: str = await serving.start(server)
             click.echo(f"flowtx serves the DTM protocol at {address}, database {without_password(settings.db)}")
         watching.cancel_scope.cancel()
 
 
+def _say_test_mode(url: str) -> None:
+    click.echo(f"flowtx is in test mode: {url} drives its time and empties its database")
+
+
 def _warn_if_open(bind: str) -> None:
     """There is no authentication yet: say so to whoever lets others in."""
-    host, _ = address_of(bind)
-    if not _is_loopback(host):
+    if not is_loopback(bind):
         click.echo(
             f"flowtx: warning: {bind} can be reached from other machines, and there is no authentication: whoever "
             "reaches it can start and stop transactions\n  -> Let only trusted networks reach it, or bind 127.0.0.1.",
             err=True,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

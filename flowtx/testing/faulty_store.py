@@ -105,6 +105,10 @@ class FaultyStore:
         """See ``Store.kv_delete``."""
         return self._inner.kv_delete(category, key)
 
+    def empty(self) -> None:
+        """See ``Store.empty``."""
+        self._inner.empty()
+
     def close(self) -> None:
         """See ``Store.close``."""
         self._inner.close()

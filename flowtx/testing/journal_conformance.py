@@ -122,6 +122,7 @@ CASES: Sequence[Case] = (
     _on_empty(nodes.check_next_wake_at),
     _on_empty(nodes.check_owning),
     _on_empty(nodes.check_leaving),
+    _on_empty(nodes.check_emptying),
     _on_empty(kv.check_kv_versions),
     _on_empty(kv.check_kv_odd_texts),
     _on_empty(kv.check_kv_deletion),

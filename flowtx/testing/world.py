@@ -298,6 +298,9 @@ class _Store:
     def kv_delete(self, category: str, key: str) -> bool:
         return self._alive().kv_delete(category, key)
 
+    def empty(self) -> None:
+        self._alive().empty()
+
     def close(self) -> None:
         """The world keeps its store: what a life closes is its own way to it."""
 

@@ -53,7 +53,7 @@ async def test_a_port_in_use_is_said_by_name(tmp_path: Path) -> None:
 
 async def test_an_address_that_is_not_ours_is_said_by_name() -> None:
     with pytest.raises(BindError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        open_listener(Settings(bind="192.0.2.1:0"))
+        open_listener("192.0.2.1:0")
 
 
 async def test_a_stopped_server_ends_what_is_under_way_and_can_be_started_again(

@@ -20,6 +20,9 @@ def test_every_setting_has_its_variable_and_its_line() -> None:
         ({"grace_s": float("nan")}, "grace_s is nan, expected at least 0"),
         ({"request_timeout_s": 0}, "request_timeout_s is 0, expected at least 1"),
         ({"bind": "localhost"}, "bind is 'localhost', expected an address and a port"),
+        ({"log_level": "loud"}, "log_level is 'loud', expected one of debug, info, warning, error"),
+        ({"test_port": 70000}, "test_port is 70000, expected a port"),
+        ({"test_mode": True, "bind": "0.0.0.0:0"}, "test_mode is on and bind is '0.0.0.0:0'"),
         ({"bind": "localhost:70000"}, "bind is 'localhost:70000'"),
         ({"bind": "localhost:http"}, "bind is 'localhost:http'"),
     ],
@@ -28,6 +31,12 @@ def test_what_cannot_work_is_refused_by_name(given: dict[str, object], message: 
     with pytest.raises(SettingsError) as refused:
         Settings(**given)  # type: ignore[arg-type]  # that is the point
     assert refused.value.message.startswith(message)
+
+
+def test_test_mode_is_for_this_machine_unless_it_is_forced() -> None:
+    for bind in ("127.0.0.1:0", "[::1]:0", "localhost:0"):
+        assert Settings(test_mode=True, bind=bind).test_mode
+    assert Settings(test_mode=True, test_mode_forced=True, bind=":0").test_mode
 
 
 def test_an_ipv6_address_is_read_without_its_brackets() -> None:

@@ -150,8 +150,13 @@ def test_python_examples_run(
 
 
 def test_all_python_in_the_docs_is_run_somewhere(docs: Mapping[str, str]) -> None:
-    # tests/flowtx/client/test_howto.py
-    run_elsewhere = {"docs/how-to/barrier.md", "docs/how-to/barrier-redis.md", "docs/how-to/participants.md"}
+    # tests/flowtx/client/test_howto.py and tests/flowtx/testing/test_howto.py
+    run_elsewhere = {
+        "docs/how-to/barrier.md",
+        "docs/how-to/barrier-redis.md",
+        "docs/how-to/participants.md",
+        "docs/how-to/test-mode.md",
+    }
     assert {page for page, text in docs.items() if any(blocks(text, "python"))} == RUN_HERE | run_elsewhere
 
 

@@ -319,6 +319,10 @@ class Journal:
         """Give back everything a node owns, due at once, and forget the node."""
         await self._node(lambda: self._store.release(node, now_at))
 
+    async def empty(self) -> None:
+        """Forget every transaction and all else but the nodes; for tests, when nothing is being written."""
+        await self._ask(self._store.empty, self._commit_limiter)
+
     async def _read(self, call: Callable[[], Answer]) -> Answer:
         return await self._ask(call, self._read_limiter)
 

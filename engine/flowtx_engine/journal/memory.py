@@ -189,6 +189,14 @@ class MemoryStore:
         with self._opened():
             return self._kv.pop((category, key), None) is not None
 
+    def empty(self) -> None:
+        """See ``Store.empty``."""
+        with self._opened():
+            self._transactions.clear()
+            self._unfinished.clear()
+            self._histories.clear()
+            self._kv.clear()
+
     def close(self) -> None:
         """See ``Store.close``."""
         with self._lock:

@@ -123,6 +123,12 @@ class SqlStore:
         with self._writing() as connection:
             return connection.execute(statements.KV_DELETE, {"cat": category, "k": key}).rowcount > 0
 
+    def empty(self) -> None:
+        """See ``Store.empty``."""
+        with self._writing() as connection:
+            for statement in statements.EMPTY:
+                connection.execute(statement)
+
     # --- reading ---
 
     def transaction(self, gid: str) -> Transaction | None:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from flowtx_engine.journal.records import FINAL, Filter, KvEntry, Transaction
-from flowtx_engine.journal.schema import journal, kv, nodes, transactions
+from flowtx_engine.journal.schema import journal, kv, metadata, nodes, schema_version, transactions
 from flowtx_engine.journal.sql_batch import Row
 
 # --- the hot path ---
@@ -255,6 +255,9 @@ RELEASE = (
     .values(owner="", wake_at=bindparam("now_at"), updated_at=bindparam("now_at"))
 )
 LEAVE = delete(nodes).where(nodes.c.node == bindparam("name"))
+
+# Forget whatever else there is, the tables of later versions included.
+EMPTY = [delete(table) for table in metadata.sorted_tables if table not in (nodes, schema_version)]
 
 # --- key-values ---
 

@@ -94,6 +94,10 @@ class Store(Protocol):
         """Remove a value, whatever its version; False when there was none."""
         ...
 
+    def empty(self) -> None:
+        """Forget every transaction, its journal, and all else that is stored but the nodes: a test begins anew."""
+        ...
+
     def close(self) -> None:
         """Let go of connections; later calls raise ``JournalUnavailable``."""
         ...

@@ -28,6 +28,23 @@ class SystemClock:
         return time.time()
 
 
+class MovableClock:
+    """Another clock, the machine's unless told otherwise, and whatever it was moved on by."""
+
+    def __init__(self, base: Clock | None = None) -> None:
+        self._base = base or SystemClock()
+        self._ahead_s = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Move it on. Who computed a pause from it must be woken to compute it again."""
+        assert seconds >= 0, seconds
+        self._ahead_s += seconds
+
+    def now_at(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self._base.now_at() + self._ahead_s
+
+
 class TrioClock:
     """Follows trio's clock from an epoch on, so that ``MockClock`` drives it."""
 

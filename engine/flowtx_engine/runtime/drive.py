@@ -51,8 +51,20 @@ class Tools:
 class Driver:
     """One active transaction."""
 
-    def __init__(self, tools: Tools, workflow: AnyWorkflow, transaction: Transaction, first: Event | None) -> None:
-        """``first`` is the event of a transaction that was created just now; None reads the journal."""
+    def __init__(
+        self,
+        tools: Tools,
+        workflow: AnyWorkflow,
+        transaction: Transaction,
+        first: Event | None,
+        *,
+        timers_until_at: float | None = None,
+    ) -> None:
+        """``first`` is the event of a transaction that was created just now; None reads the journal.
+
+        With ``timers_until_at``, what the run waits for when it is read is due now: every attempt, and the timers up to
+        that instant.
+        """
         self.transaction = transaction
         self.is_resting = False
         self._tools = tools
@@ -67,6 +79,8 @@ class Driver:
         self._outcomes: list[tuple[str, Outcome]] = []
         self._external: list[_Put] = []
         self._wake = trio.Event()
+        self._timers_until_at = timers_until_at
+        self._early: set[str] = set()
         self._closing = False
         self._finished = False
         self._read_again = False
@@ -162,6 +176,12 @@ class Driver:
             self._first = None
         else:
             await self._load()
+        if self._timers_until_at is not None:
+            self._early = {asked.address for asked in self._unstarted.values() if self._is_brought_forward(asked)}
+
+    def _is_brought_forward(self, asked: Asked) -> bool:
+        assert self._timers_until_at is not None
+        return not isinstance(asked.command, Sleep) or asked.command.until_at <= self._timers_until_at
 
     async def _load(self) -> None:
         await self._check_readable()
@@ -213,7 +233,7 @@ class Driver:
         if self._closing:
             return
         now_at = self._tools.clock.now_at()
-        due = [asked for asked in self._unstarted.values() if _due_at(asked) <= now_at]
+        due = [asked for asked in self._unstarted.values() if self._due_at(asked) <= now_at]
         if any(isinstance(asked.command, Sleep) for asked in due):
             return  # a timer that is due goes first: it may be the deadline of what else is due
         for asked in due:
@@ -257,7 +277,7 @@ class Driver:
         self._outcomes.clear()
         for asked in self._unstarted.values():
             command = asked.command
-            if isinstance(command, Sleep) and command.until_at <= now_at:
+            if isinstance(command, Sleep) and self._due_at(asked) <= now_at:
                 fired = Fired(until_at=command.until_at, where=command.where)
                 happened.append(_Happened(address=asked.address, fact=fired))
         return happened
@@ -329,6 +349,7 @@ class Driver:
         self._last = event
         orders = self._kernel.feed(event)
         self._unstarted.pop(event.address, None)
+        self._early.discard(event.address)
         if isinstance(event.fact, Attempted):
             asked = self._kernel.asked(event.address)
             if asked is not None:
@@ -349,8 +370,13 @@ class Driver:
 
     def _next_due_at(self) -> float | None:
         """When the next timer or attempt is due; None when only an event can bring the run on."""
-        due = (_due_at(asked) for asked in self._unstarted.values() if not self._must_wait_for_its_step(asked))
+        due = (self._due_at(asked) for asked in self._unstarted.values() if not self._must_wait_for_its_step(asked))
         return min(due, default=None)
+
+    def _due_at(self, asked: Asked) -> float:
+        if asked.address in self._early:
+            return 0.0
+        return asked.command.until_at if isinstance(asked.command, Sleep) else asked.retry_at
 
     def _is_far(self, due_at: float | None) -> bool:
         return due_at is None or due_at > self._tools.clock.now_at() + self._tools.limits.park_after_s
@@ -385,10 +411,6 @@ class Driver:
 
     def __repr__(self) -> str:
         return f"<Driver of {self.transaction!r}: {self._kernel!r}, {len(self._in_flight)} in flight>"
-
-
-def _due_at(asked: Asked) -> float:
-    return asked.command.until_at if isinstance(asked.command, Sleep) else asked.retry_at
 
 
 class _Flight:

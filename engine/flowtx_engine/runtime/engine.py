@@ -32,6 +32,7 @@ from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, Transaction
 from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped
 from flowtx_engine.kernel.view import RunView
+from flowtx_engine.runtime.by_hand import ByHand
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.history import event_of
@@ -83,7 +84,7 @@ class Engine:
         self._clock = clock or SystemClock()
         self._watch = Watch()
         self.kv = KeyValues(journal, self._clock)
-        tools = Tools(
+        self._tools = tools = Tools(
             node=self.node,
             journal=journal,
             performer=performer,
@@ -101,6 +102,10 @@ class Engine:
     async def shut_down(self) -> None:
         """Take no more work, let calls in flight end within the grace period, give everything else back."""
         await self._node.shut_down()
+
+    def by_hand(self) -> ByHand:
+        """Drives this engine's work and time by hand from now on, for tests of other programs."""
+        return ByHand(self._tools, self._node)
 
     def now_at(self) -> float:
         """The engine's time, in seconds since the epoch."""

@@ -7,6 +7,7 @@ transaction only. What a node owns and does not drive is stuck, and it is known 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import trio
@@ -32,10 +33,14 @@ class Node:
         self._drivers: trio.Nursery | None = None
         self._drivers_done = trio.Event()
         self._closing = False
-        self._all_gone = trio.Event()
+        self._gone = trio.Event()
         self._look = trio.Event()
         self._lost_answer = False
         self._claimed_while_active: set[str] = set()
+        self.recovers = True
+        """False: nothing that is due by time is taken up by itself; ``look`` must be called when this changes."""
+        self.before_run: Callable[[Driver], Awaitable[None]] | None = None
+        """Is awaited before a driver begins."""
 
     @property
     def is_open(self) -> bool:
@@ -64,12 +69,17 @@ class Node:
             for driver in list(self.active.values()):
                 driver.close()
             while self.active:
-                self._all_gone = trio.Event()
-                await self._all_gone.wait()
+                await self.wait_gone()
         if self._drivers is not None:
             self._drivers.cancel_scope.cancel()
             await self._drivers_done.wait()
         await self._tools.journal.release(self._tools.node, self._tools.clock.now_at())
+
+    async def wait_gone(self) -> None:
+        """Until another driver is done: its transaction has ended, is parked, stuck, or driven elsewhere."""
+        if self._gone.is_set():
+            self._gone = trio.Event()
+        await self._gone.wait()
 
     def look(self) -> None:
         """Something may have become due: look now instead of at the next poll."""
@@ -98,17 +108,22 @@ class Node:
         if row.is_final:
             self._tools.watch.tell(row)
 
-    def drive(self, workflow: AnyWorkflow, row: Transaction, first: Event | None) -> None:
-        """Drive a transaction that this node owns; ``first`` as for ``Driver``."""
+    def drive(
+        self, workflow: AnyWorkflow, row: Transaction, first: Event | None, *, timers_until_at: float | None = None
+    ) -> Driver:
+        """Drive a transaction that this node owns; ``first`` and ``timers_until_at`` as for ``Driver``."""
         assert self._drivers is not None, "serve() runs"
-        driver = Driver(self._tools, workflow, row, first)
+        driver = Driver(self._tools, workflow, row, first, timers_until_at=timers_until_at)
         self.active[row.gid] = driver
         self.stuck.pop(row.gid, None)
         self._drivers.start_soon(self._drive_to_rest, driver)
+        return driver
 
     async def _drive_to_rest(self, driver: Driver) -> None:
         gid = driver.transaction.gid
         try:
+            if self.before_run is not None:
+                await self.before_run(driver)
             await driver.run()
         except* LostError:
             log.info("transaction %s is driven by another node now", gid)
@@ -122,7 +137,7 @@ class Node:
                 self.answer_was_lost()
             # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
             self._tools.watch.tell(driver.transaction)
-            self._all_gone.set()
+            self._gone.set()
             if driver.transaction.wake_at is not None:
                 self._look.set()
 
@@ -181,6 +196,9 @@ class Node:
         """Take due transactions that nobody drives: after a crash, and whenever a parked one's time has come."""
         while not self._closing:
             self._look = trio.Event()
+            if not self.recovers:
+                await self._look.wait()
+                continue
             pause_s = self._tools.limits.poll_s
             try:
                 await self._adopt_lost()
@@ -212,8 +230,21 @@ class Node:
                 self._drive_claimed(row)
         return len(claimed)
 
-    def _drive_claimed(self, row: Transaction) -> None:
-        self.drive(self.registry.find(row.workflow, row.version), row, None)
+    async def take_up(self, row: Transaction, *, timers_until_at: float | None = None) -> Driver | None:
+        """Drive a transaction that was claimed; None when there is nothing to drive any more."""
+        if row.gid in self.active:
+            # Its driver has parked it and is about to go; what it did meanwhile is in the journal.
+            while row.gid in self.active:
+                await self.wait_gone()
+            found = await self._tools.journal.transaction(row.gid)
+            if found is None or found.is_final or found.owner != self._tools.node or row.gid in self.active:
+                return None
+            row = found
+        return self._drive_claimed(row, timers_until_at=timers_until_at)
+
+    def _drive_claimed(self, row: Transaction, *, timers_until_at: float | None = None) -> Driver:
+        workflow = self.registry.find(row.workflow, row.version)
+        return self.drive(workflow, row, None, timers_until_at=timers_until_at)
 
     def __repr__(self) -> str:
         return f"<Node {self._tools.node}, {len(self.active)} active, {len(self.stuck)} stuck>"

@@ -9,6 +9,7 @@ import trio
 
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
+from flowtx_engine.runtime.clock import Clock
 from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
 
@@ -20,13 +21,15 @@ async def open_engine(
     workflows: Iterable[AnyWorkflow] = (),
     limits: EngineLimits | None = None,
     codec: PayloadCodec | None = None,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[Engine]:
     """An engine on the database at ``url``: ``sqlite:///bank.db``, or ``memory://`` for tests.
 
     Pass the ``workflows`` whose unfinished transactions it shall recover; those it is asked to run are added by
     themselves. On leaving the block, calls in flight end within ``limits.grace_s`` and unfinished transactions are
     given back to be taken up by the next engine. With a ``codec``, the database holds payloads only as it encodes them;
-    what is there already without one stays readable. Raises ``JournalError`` when the database cannot be used.
+    what is there already without one stays readable. The engine's time is the ``clock``'s, the machine's unless
+    another one is given. Raises ``JournalError`` when the database cannot be used.
     """
     # The database's and the network's libraries are heavy; `import flowtx` must stay light.
     from flowtx_engine.calls.functions import Threads  # noqa: PLC0415 - heavy, see above
@@ -47,7 +50,7 @@ async def open_engine(
         ):
             threads = Threads(limits.threads_max)
             calls = Calls(http, grpc=grpc, run_sync=threads, http_timeout_s=limits.http_timeout_s)
-            engine = Engine(journal, calls, workflows=workflows, limits=limits)
+            engine = Engine(journal, calls, workflows=workflows, limits=limits, clock=clock)
             raised: Exception | None = None
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.serve)

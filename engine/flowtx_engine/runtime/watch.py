@@ -6,6 +6,7 @@ The law of this file: telling never waits and nobody is told what is not durable
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import trio
 
@@ -17,9 +18,13 @@ class Watch:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[_Waiter]] = defaultdict(set)
+        self.hears_first: Callable[[Transaction], None] | None = None
+        """Is told before the waiters are."""
 
     def tell(self, transaction: Transaction) -> None:
         """The run of this transaction rests now, or has ended."""
+        if self.hears_first is not None:
+            self.hears_first(transaction)
         for waiter in self._waiting.pop(transaction.gid, ()):
             waiter.told = transaction
             waiter.event.set()

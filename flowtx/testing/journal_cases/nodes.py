@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flowtx.testing.journal_cases.looks import claimed, in_threads, put, row_of, same
 from flowtx.testing.journal_writes import WORKFLOW, begin, end, step
-from flowtx_engine.journal.records import RowChange
+from flowtx_engine.journal.records import Filter, RowChange
 from flowtx_engine.journal.store import Store
 
 
@@ -112,3 +112,18 @@ def check_leaving(store: Store) -> None:
     same(store.owned("n"), [], "what it still owns")
     put(store, begin("late", owner="n", wake_at=2.0))
     same(sorted(claimed(store, "m", 4.0)), ["a", "b", "late"], "all of it, for a node that left is not alive")
+
+
+def check_emptying(store: Store) -> None:
+    """A store that was emptied knows nodes and nothing else, and takes everything anew."""
+    store.beat("n", 1.0, 100.0)
+    put(store, begin("a", owner="n"), begin("b", wake_at=1.0), begin("over"), end("over", 1))
+    store.empty()
+    same([store.transaction(gid) for gid in ("a", "b", "over")], [None] * 3, "what is left of transactions")
+    same(store.history("a"), [], "what is left of a history")
+    same(store.transactions(Filter(), before_id=None, limit=10), [], "a page of nothing")
+    same(store.owned("n"), [], "what is left that a node owns")
+    same(claimed(store, "m", 99.0), [], "what is left that is due")
+    put(store, begin("a", owner="n", wake_at=1.0))
+    same(store.owned("n"), ["a"], "a gid that was forgotten, begun anew")
+    same(claimed(store, "m", 99.0), [], "what a node owns that is still alive")
