@@ -8,10 +8,12 @@ it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flowtx_engine.journal.errors import JournalUnavailable
+from flowtx_engine.journal.places import Admitted, LimitRule
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
+from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.store import Store, WriteResult
 
 
@@ -108,6 +110,46 @@ class FaultyStore:
     def empty(self) -> None:
         """See ``Store.empty``."""
         self._inner.empty()
+
+    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
+        """See ``Store.declare``."""
+        self._inner.declare(node, workflows)
+
+    def loaded(self, now_at: float) -> set[tuple[str, str]]:
+        """See ``Store.loaded``."""
+        return self._inner.loaded(now_at)
+
+    def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
+        """See ``PlaceStore.admit``."""
+        return self._inner.admit(node, now_at, limit, rules)
+
+    def put_back(self, gid: str, node: str) -> bool:
+        """See ``PlaceStore.put_back``."""
+        return self._inner.put_back(gid, node)
+
+    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
+        """See ``PlaceStore.waiting_places``."""
+        return self._inner.waiting_places(gids)
+
+    def put_schedule(self, schedule: CronSchedule) -> None:
+        """See ``ScheduleStore.put_schedule``."""
+        self._inner.put_schedule(schedule)
+
+    def delete_schedule(self, name: str) -> bool:
+        """See ``ScheduleStore.delete_schedule``."""
+        return self._inner.delete_schedule(name)
+
+    def schedules(self) -> list[CronSchedule]:
+        """See ``ScheduleStore.schedules``."""
+        return self._inner.schedules()
+
+    def due_schedules(self, now_at: float) -> tuple[list[CronSchedule], float | None]:
+        """See ``ScheduleStore.due_schedules``."""
+        return self._inner.due_schedules(now_at)
+
+    def tick(self, tick: Tick) -> bool:
+        """See ``ScheduleStore.tick``."""
+        return self._inner.tick(tick)
 
     def close(self) -> None:
         """See ``Store.close``."""

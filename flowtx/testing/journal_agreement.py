@@ -22,16 +22,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from flowtx.testing.journal_conformance import StoreMaker, new_name
 from flowtx_engine.journal.errors import JournalError
 from flowtx_engine.journal.memory import MemoryStore
+from flowtx_engine.journal.places import LimitRule
 from flowtx_engine.journal.records import (
     Filter,
     JournalRow,
     KvEntry,
+    NewPlace,
     NewTransaction,
     RowChange,
     Status,
     Transaction,
     Write,
 )
+from flowtx_engine.journal.schedules import CatchUp, CronSchedule, Overlap, Tick
 from flowtx_engine.journal.store import Store
 
 # Few of everything, so that sequences meet; the values that databases stumble over among them.
@@ -48,6 +51,37 @@ texts = st.sampled_from(["", "text", "Text", "it's \N{SNOWMAN}"])
 blobs = st.sampled_from([b"", b"{}", bytes(range(256))])
 limits = st.integers(0, 5)
 categories = st.sampled_from(["topics", "Topics"])
+
+# Runs under limits have gids of their own, because what has ended may be forgotten and must not come back.
+waiting_gids = st.sampled_from(["p", "P", "p ", "ü p"])
+new_places = st.builds(
+    NewPlace, key=st.sampled_from(["", "k", "K", "ü"]), due_at=st.sampled_from([0.0, 1.0, 2.0, 5e11])
+)
+rules = st.lists(
+    st.builds(
+        LimitRule,
+        workflow=st.sampled_from(["w", "W"]),
+        versions=st.sampled_from([("1",), ("2",), ("1", "2")]),
+        concurrency=st.none() | st.integers(1, 3),
+        per_s=st.none() | st.sampled_from([0.25, 1.0, 2.5]),
+    ),
+    max_size=2,
+    unique_by=lambda rule: rule.workflow,
+)
+schedules = st.builds(
+    CronSchedule,
+    name=gids,
+    workflow=st.just("w"),
+    version=st.just("1"),
+    input=blobs,
+    cron=texts,
+    timezone=st.just("UTC"),
+    catch_up=st.sampled_from(cast("list[CatchUp]", ["latest", "all", "none"])),
+    overlap=st.sampled_from(cast("list[Overlap]", ["allow", "skip"])),
+    next_at=st.none() | st.sampled_from([1.0, 2.0, 3.0]),
+    created_at=instants,
+    updated_at=instants,
+)
 
 new_transactions = st.builds(
     NewTransaction,
@@ -94,6 +128,7 @@ class _Agreement(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.oracle = MemoryStore()
+        self.admitted_at = 0.0
         self.names = [new_name() for _ in self.makers]
         self.stores: list[Store] = [maker.open(name) for maker, name in zip(self.makers, self.names, strict=True)]
 
@@ -150,6 +185,78 @@ class _Agreement(RuleBasedStateMachine):
     @rule(node=nodes, now_at=instants, limit=limits, workflows=loaded)
     def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> None:
         self._agree(lambda store: _without_ids(store.claim(node, now_at, limit, workflows)))
+
+    @rule(node=nodes, pause_s=st.sampled_from([0.0, 0.4, 1.0, 100.0]), limit=limits, rules=rules)
+    def admit(self, node: str, pause_s: float, limit: int, rules: Sequence[LimitRule]) -> None:
+        """Time goes forward here, because what no rate counts any more may be forgotten."""
+        self.admitted_at += pause_s
+
+        def look(store: Store) -> tuple[list[Transaction], float | None]:
+            found = store.admit(node, self.admitted_at, limit, rules)
+            return _without_ids(found.transactions), found.next_at
+
+        self._agree(look)
+
+    @rule(gid=waiting_gids, place=new_places, version=st.sampled_from(["1", "2"]), owner=owners, created_at=instants)
+    def wait_for_a_place(self, gid: str, place: NewPlace, version: str, owner: str, created_at: float) -> None:
+        row = JournalRow(gid=gid, seq=0, kind="began", address="", data=b"{}", at=created_at)
+        new = NewTransaction(
+            pattern="workflow",
+            workflow="w",
+            version=version,
+            status="submitted",
+            owner=owner,
+            wake_at=None,
+            input=b"",
+            options=b"",
+            created_at=created_at,
+            place=place,
+        )
+        self._commit([Write(gid=gid, rows=(row,), change=new)])
+
+    @rule(gid=waiting_gids, change=row_changes, is_over=st.booleans())
+    def go_on_under_a_limit(self, gid: str, change: RowChange, is_over: bool) -> None:
+        found = self.oracle.transaction(gid)
+        if found is not None and not found.is_final:
+            change = msgspec.structs.replace(change, status="succeed" if is_over else msgspec.UNSET)
+            seq = len(self.oracle.history(gid))
+            row = JournalRow(gid=gid, seq=seq, kind="ended", address="", data=b"{}", at=0.0)
+            self._commit([Write(gid=gid, rows=(row,), change=change)])
+
+    @rule(gid=gids | waiting_gids, node=nodes)
+    def put_back(self, gid: str, node: str) -> None:
+        if self.oracle.transaction(gid) is not None:
+            self._agree(lambda store: store.put_back(gid, node))
+
+    @rule(node=nodes, workflows=loaded)
+    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
+        self._agree(lambda store: store.declare(node, workflows))
+
+    @rule(schedule=schedules)
+    def put_schedule(self, schedule: CronSchedule) -> None:
+        self._agree(lambda store: store.put_schedule(schedule))
+
+    @rule(name=gids)
+    def delete_schedule(self, name: str) -> None:
+        self._agree(lambda store: store.delete_schedule(name))
+
+    @rule(name=gids, at=st.sampled_from([1.0, 2.0, 3.0]), gid=gids, new=st.none() | new_transactions)
+    def tick(self, name: str, at: float, gid: str, new: NewTransaction | None) -> None:
+        row = JournalRow(gid=gid, seq=0, kind="began", address="", data=b"{}", at=at)
+        write = None if new is None else Write(gid=gid, rows=(row,), change=new)
+        tick = Tick(name=name, at=at, next_at=at + 1, now_at=at, skipped_count=2, started_at=at, write=write)
+        self._agree(lambda store: store.tick(tick))
+        self.look_at(gid, 0)
+
+    @rule(now_at=st.sampled_from([0.0, 1.0, 2.0, 9.0]))
+    def ask_for_schedules(self, now_at: float) -> None:
+        self._agree(lambda store: store.schedules())
+        self._agree(lambda store: store.due_schedules(now_at))
+
+    @rule(now_at=instants)
+    def ask_what_is_loaded_and_who_waits(self, now_at: float) -> None:
+        self._agree(lambda store: store.loaded(now_at))
+        self._agree(lambda store: dict(store.waiting_places(["g", "p", "P", "p ", "ü p"])))
 
     @rule(node=nodes, now_at=instants, lives_s=st.floats(0, 1e6))
     def beat(self, node: str, now_at: float, lives_s: float) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from flowtx.testing.journal_cases import kv, nodes, opening, rows
+from flowtx.testing.journal_cases import kv, nodes, opening, places, rows, schedules
 from flowtx_engine.journal.store import Store
 
 
@@ -128,6 +128,19 @@ CASES: Sequence[Case] = (
     _on_empty(kv.check_kv_deletion),
     _on_empty(kv.check_kv_paging),
     _on_empty(kv.check_kv_race),
+    _on_empty(places.check_admitting),
+    _on_empty(places.check_rates),
+    _on_empty(places.check_places_are_held),
+    _on_empty(places.check_putting_back),
+    _on_empty(places.check_who_waits),
+    _on_empty(places.check_versions_of_places),
+    _on_empty(places.check_two_admitters),
+    _on_empty(places.check_loaded),
+    _on_empty(schedules.check_keeping),
+    _on_empty(schedules.check_due_schedules),
+    _on_empty(schedules.check_ticking),
+    _on_empty(schedules.check_ticking_of_a_run_that_is_there),
+    _on_empty(schedules.check_two_tickers),
     _opening(opening.check_closing, again=False),
     _opening(opening.check_readers, again=False),
     _opening(opening.check_reopening, again=True),

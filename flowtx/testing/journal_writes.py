@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowtx_engine.journal.records import JournalRow, NewTransaction, RowChange, Status, Write
+from flowtx_engine.journal.records import JournalRow, NewPlace, NewTransaction, RowChange, Status, Write
 
 CREATED_AT = 1_700_000_000.125
 WORKFLOW = ("transfer", "1")
@@ -27,6 +27,7 @@ def begin(
     wake_at: float | None = None,
     created_at: float = CREATED_AT,
     input: bytes = b'"input"',
+    place: NewPlace | None = None,
 ) -> Write:
     """The first write of a gid, with ``row_count`` rows from seq 0 on."""
     name, version = workflow
@@ -40,6 +41,7 @@ def begin(
         input=input,
         options=b'{"options":1}',
         created_at=created_at,
+        place=place,
     )
     return Write(gid=gid, rows=tuple(row(gid, seq) for seq in range(row_count)), change=change)
 

@@ -10,7 +10,7 @@ Run a world under trio's ``MockClock(autojump_threshold=0)``: days pass in milli
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import trio
@@ -24,7 +24,9 @@ from flowtx_engine.calls.performer import Calls
 from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.memory import MemoryStore
+from flowtx_engine.journal.places import Admitted, LimitRule
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
+from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.store import Store, WriteResult
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.kernel.kernel import Kernel
@@ -249,17 +251,21 @@ class _Store:
     def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
         self._life.check_alive()
         what = "; ".join(f"{write.gid} {'+'.join(row.kind for row in write.rows)}" for write in writes)
+        return self._struck(what, lambda: self._inner.commit(writes))
+
+    def _struck(self, what: str, write: Callable[[], T]) -> T:
+        """A commit, with the fault that the schedule has for it."""
         fault = self._life.world.pass_moment("commit", what)
         if fault is Fault.CRASH_BEFORE:
             raise self._life.crash()
         if fault is Fault.FAIL:
             raise JournalUnavailable("the database refused the write (simulated)")
-        results = self._inner.commit(writes)
+        result = write()
         if fault is Fault.CRASH_AFTER:
             raise self._life.crash()
         if fault is Fault.LOSE_ANSWER:
             raise JournalUnavailable("the answer of the commit was lost (simulated)")
-        return results
+        return result
 
     def transaction(self, gid: str) -> Transaction | None:
         return self._alive().transaction(gid)
@@ -300,6 +306,38 @@ class _Store:
 
     def empty(self) -> None:
         self._alive().empty()
+
+    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
+        self._alive().declare(node, workflows)
+
+    def loaded(self, now_at: float) -> set[tuple[str, str]]:
+        return self._alive().loaded(now_at)
+
+    def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
+        return self._alive().admit(node, now_at, limit, rules)
+
+    def put_back(self, gid: str, node: str) -> bool:
+        return self._alive().put_back(gid, node)
+
+    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
+        return self._alive().waiting_places(gids)
+
+    def put_schedule(self, schedule: CronSchedule) -> None:
+        self._alive().put_schedule(schedule)
+
+    def delete_schedule(self, name: str) -> bool:
+        return self._alive().delete_schedule(name)
+
+    def schedules(self) -> list[CronSchedule]:
+        return self._alive().schedules()
+
+    def due_schedules(self, now_at: float) -> tuple[list[CronSchedule], float | None]:
+        return self._alive().due_schedules(now_at)
+
+    def tick(self, tick: Tick) -> bool:
+        self._life.check_alive()
+        what = f"tick {tick.started_at or 'none'} of schedule {tick.name}"
+        return self._struck(what, lambda: self._inner.tick(tick))
 
     def close(self) -> None:
         """The world keeps its store: what a life closes is its own way to it."""

@@ -7,7 +7,7 @@ decoded; listing and claiming many does not, but leaves that one as it is stored
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -22,7 +22,9 @@ from flowtx_engine.journal.codec import (
     head_of,
 )
 from flowtx_engine.journal.errors import JournalUnavailable, UnreadablePayload, UnstorableWrite
+from flowtx_engine.journal.places import Admitted, LimitRule
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.store import Store, WriteResult
 
 _PAYLOADS_OF_CHANGE: tuple[PayloadField, ...] = ("options", "result")
@@ -188,9 +190,65 @@ class EncodedStore:
         """See ``Store.empty``."""
         self._inner.empty()
 
+    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
+        """See ``Store.declare``."""
+        self._inner.declare(node, workflows)
+
+    def loaded(self, now_at: float) -> set[tuple[str, str]]:
+        """See ``Store.loaded``."""
+        return self._inner.loaded(now_at)
+
+    def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
+        """See ``PlaceStore.admit``."""
+        admitted = self._inner.admit(node, now_at, limit, rules)
+        rows = tuple(self._decoded_if_possible(row) for row in admitted.transactions)
+        return msgspec.structs.replace(admitted, transactions=rows)
+
+    def put_back(self, gid: str, node: str) -> bool:
+        """See ``PlaceStore.put_back``."""
+        return self._inner.put_back(gid, node)
+
+    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
+        """See ``PlaceStore.waiting_places``."""
+        return self._inner.waiting_places(gids)
+
+    def put_schedule(self, schedule: CronSchedule) -> None:
+        """See ``ScheduleStore.put_schedule``."""
+        input = encode_payload(self._codec, schedule.input, _of_schedule(schedule))
+        self._inner.put_schedule(msgspec.structs.replace(schedule, input=input))
+
+    def delete_schedule(self, name: str) -> bool:
+        """See ``ScheduleStore.delete_schedule``."""
+        return self._inner.delete_schedule(name)
+
+    def schedules(self) -> list[CronSchedule]:
+        """See ``ScheduleStore.schedules``; an input that cannot be decoded stays as it is stored."""
+        return [self._decoded_schedule(schedule) for schedule in self._inner.schedules()]
+
+    def due_schedules(self, now_at: float) -> tuple[list[CronSchedule], float | None]:
+        """See ``ScheduleStore.due_schedules``; an input that cannot be decoded stays as it is stored."""
+        due, next_at = self._inner.due_schedules(now_at)
+        return [self._decoded_schedule(schedule) for schedule in due], next_at
+
+    def tick(self, tick: Tick) -> bool:
+        """See ``ScheduleStore.tick``."""
+        write = None if tick.write is None else self._encoded(tick.write)
+        return self._inner.tick(msgspec.structs.replace(tick, write=write))
+
+    def _decoded_schedule(self, schedule: CronSchedule) -> CronSchedule:
+        try:
+            input = decode_payload(self._codec, schedule.input, _of_schedule(schedule))
+        except (UnreadablePayload, JournalUnavailable):
+            return schedule
+        return msgspec.structs.replace(schedule, input=input)
+
     def close(self) -> None:
         """See ``Store.close``."""
         self._inner.close()
+
+
+def _of_schedule(schedule: CronSchedule) -> PayloadContext:
+    return PayloadContext(gid=f"schedule/{schedule.name}", field="input")
 
 
 def _of_row(gid: str, field: PayloadField) -> PayloadContext:

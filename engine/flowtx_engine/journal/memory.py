@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
 from flowtx_engine.journal.checks import conflict_of, kv_conflict_of
 from flowtx_engine.journal.errors import ConflictError, JournalClosed
+from flowtx_engine.journal.memory_places import MemoryPlaces
+from flowtx_engine.journal.places import Admitted, LimitRule
 from flowtx_engine.journal.records import (
     Filter,
     JournalRow,
@@ -26,6 +28,7 @@ from flowtx_engine.journal.records import (
     changed,
     row_of_new,
 )
+from flowtx_engine.journal.schedules import CronSchedule, Tick, moved_on
 from flowtx_engine.journal.store import WriteResult
 
 
@@ -42,6 +45,9 @@ class MemoryStore:
         self._alive_until: dict[str, float] = {}
         self._kv: dict[tuple[str, str], KvEntry] = {}  # in the order of their ids
         self._kv_count = 0
+        self._loaded: dict[str, frozenset[tuple[str, str]]] = {}
+        self._places = MemoryPlaces(self._transactions.__getitem__)
+        self._schedules: dict[str, CronSchedule] = {}
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -62,6 +68,8 @@ class MemoryStore:
         match write.change:
             case NewTransaction() as new:
                 self._put(row_of_new(len(self._transactions) + 1, write.gid, new))
+                if new.place is not None:
+                    self._places.add(write.gid, new.place)
             case RowChange() as change:
                 self._put(changed(self._transactions[write.gid], change))
             case None:
@@ -148,6 +156,80 @@ class MemoryStore:
             for one in [one for one in self._active() if one.owner == node]:
                 self._put(msgspec.structs.replace(one, owner="", wake_at=now_at, updated_at=now_at))
             self._alive_until.pop(node, None)
+            self._loaded.pop(node, None)
+
+    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
+        """See ``Store.declare``."""
+        with self._opened():
+            self._loaded[node] = frozenset(workflows)
+
+    def loaded(self, now_at: float) -> set[tuple[str, str]]:
+        """See ``Store.loaded``."""
+        with self._opened():
+            alive = (workflows for node, workflows in self._loaded.items() if self._is_alive(node, now_at))
+            return {pair for workflows in alive for pair in workflows}
+
+    # --- places ---
+
+    def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
+        """See ``PlaceStore.admit``."""
+        with self._opened():
+            rows, next_at = self._places.admit(node, now_at, limit, rules)
+            for row in rows:
+                self._put(row)
+            return Admitted(transactions=tuple(rows), next_at=next_at)
+
+    def put_back(self, gid: str, node: str) -> bool:
+        """See ``PlaceStore.put_back``."""
+        with self._opened():
+            row = self._transactions[gid]
+            if row.owner != node or row.is_final or not self._places.waits(gid):
+                return False
+            self._put(msgspec.structs.replace(row, owner="", wake_at=None))
+            return True
+
+    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
+        """See ``PlaceStore.waiting_places``."""
+        with self._opened():
+            return self._places.waiting(gids)
+
+    # --- schedules ---
+
+    def put_schedule(self, schedule: CronSchedule) -> None:
+        """See ``ScheduleStore.put_schedule``."""
+        with self._opened():
+            self._schedules[schedule.name] = schedule
+
+    def delete_schedule(self, name: str) -> bool:
+        """See ``ScheduleStore.delete_schedule``."""
+        with self._opened():
+            return self._schedules.pop(name, None) is not None
+
+    def schedules(self) -> list[CronSchedule]:
+        """See ``ScheduleStore.schedules``."""
+        with self._opened():
+            return self._sorted_schedules()
+
+    def due_schedules(self, now_at: float) -> tuple[list[CronSchedule], float | None]:
+        """See ``ScheduleStore.due_schedules``."""
+        with self._opened():
+            timed = [(one.next_at, one) for one in self._sorted_schedules() if one.next_at is not None]
+            return [one for at, one in timed if at <= now_at], min((at for at, _ in timed if at > now_at), default=None)
+
+    def tick(self, tick: Tick) -> bool:
+        """See ``ScheduleStore.tick``."""
+        with self._opened():
+            schedule = self._schedules.get(tick.name)
+            if schedule is None or schedule.next_at != tick.at:
+                return False
+            schedule = moved_on(schedule, tick)
+            if tick.write is not None and tick.write.gid not in self._transactions:
+                self._write(tick.write)
+            self._schedules[tick.name] = schedule
+            return True
+
+    def _sorted_schedules(self) -> list[CronSchedule]:
+        return [self._schedules[name] for name in sorted(self._schedules)]
 
     # --- key-values ---
 
@@ -196,6 +278,8 @@ class MemoryStore:
             self._unfinished.clear()
             self._histories.clear()
             self._kv.clear()
+            self._places.clear()
+            self._schedules.clear()
 
     def close(self) -> None:
         """See ``Store.close``."""

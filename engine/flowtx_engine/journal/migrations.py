@@ -13,12 +13,21 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, delete, insert, inspect, select
 
 from flowtx_engine.journal.errors import SchemaError
-from flowtx_engine.journal.schema import PREFIX, metadata, schema_version
+from flowtx_engine.journal.schema import PREFIX, loaded, metadata, places, schedules, schema_version
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Sequence[Migration] = ()
-"""``MIGRATIONS[0]`` leads from version 1 to version 2, and so on."""
+
+def add_places_schedules_and_loaded(connection: Connection) -> None:
+    """Version 2: limits, schedules, and what each node has loaded; tables of their own, so nothing old changes."""
+    metadata.create_all(connection, tables=[places, schedules, loaded])
+
+
+MIGRATIONS: Sequence[Migration] = (add_places_schedules_and_loaded,)
+"""``MIGRATIONS[0]`` leads from version 1 to version 2, and so on.
+
+A step that creates tables whole takes them from ``schema.py`` only until a release has had it; then it keeps its own.
+"""
 
 
 def newest_version(migrations: Sequence[Migration] = MIGRATIONS) -> int:

@@ -66,6 +66,13 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Transaction {self.gid} {self.pattern} {self.status}{owned}>"
 
 
+class NewPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new transaction of a workflow with a limit waits for: a place under ``key``, from ``due_at`` on."""
+
+    key: str
+    due_at: float
+
+
 class NewTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """The row of a transaction that must not exist yet: a gid that is taken is a conflict."""
 
@@ -78,6 +85,7 @@ class NewTransaction(msgspec.Struct, frozen=True, kw_only=True):
     input: bytes
     options: bytes
     created_at: float
+    place: NewPlace | None = None
 
 
 class RowChange(msgspec.Struct, frozen=True, kw_only=True):

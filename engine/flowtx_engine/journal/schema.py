@@ -118,6 +118,45 @@ signals_seen = Table(
     Column("at", Double, nullable=False),
 )
 
+# The limits' places: one a run of a workflow with a limit, while something counts it.
+places = Table(
+    f"{PREFIX}places",
+    metadata,
+    Column("transaction_id", _id, primary_key=True, autoincrement=False),
+    Column("workflow", _name, nullable=False),
+    Column("key", _name, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("admitted_at", Double),
+)
+
+schedules = Table(
+    f"{PREFIX}schedules",
+    metadata,
+    Column("name", _gid, primary_key=True),
+    Column("workflow", _name, nullable=False),
+    Column("version", _name, nullable=False),
+    Column("cron", _text, nullable=False),
+    Column("timezone", _name, nullable=False),
+    Column("catch_up", _exact(16), nullable=False),
+    Column("overlap", _exact(16), nullable=False),
+    Column("next_at", Double),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("last_at", Double),
+    Column("last_gid", _gid, nullable=False),
+    Column("skipped_count", BigInteger, nullable=False),
+    Column("input", _blob, nullable=False),
+)
+
+# Which code each node has loaded.
+loaded = Table(
+    f"{PREFIX}loaded",
+    metadata,
+    Column("node", _name, primary_key=True),
+    Column("workflow", _name, primary_key=True),
+    Column("version", _name, primary_key=True),
+)
+
 schema_version = Table(f"{PREFIX}schema_version", metadata, Column("version", Integer, nullable=False))
 
 # Claiming, and what a node owns. Finished rows stand at ('', ..., NULL), outside every range that is asked for. The
@@ -141,3 +180,7 @@ Index(
 # Listing: few of one status among a million of another, newest first (the id is each index's last column).
 Index(f"{PREFIX}transactions_status", transactions.c.status, transactions.c.id)
 Index(f"{PREFIX}transactions_created", transactions.c.created_at)
+# Who waits under a key, first come first, and who is counted. Two, because those who are counted are looked for by key.
+Index(f"{PREFIX}places_waiting", places.c.workflow, places.c.admitted_at, places.c.key, places.c.due_at)
+Index(f"{PREFIX}places_of_key", places.c.workflow, places.c.key, places.c.admitted_at)
+Index(f"{PREFIX}schedules_due", schedules.c.next_at)

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import SQLAlchemyError
 
+from flowtx_engine.journal import sql_places, sql_schedules
 from flowtx_engine.journal import sql_statements as statements
 from flowtx_engine.journal.checks import kv_conflict_of
 from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.migrations import check_version, newest_version, upgrade, version_of
+from flowtx_engine.journal.places import Admitted, LimitRule
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
+from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.sql_commit import put
 from flowtx_engine.journal.sql_connections import Connections
 from flowtx_engine.journal.sql_errors import translated
@@ -66,6 +69,7 @@ class SqlStore:
         # Threads that write take turns here, in order, and not by SQLite's waiting, which sleeps and may starve one.
         self._writer = Connections(file.writer(), 1, file.name)
         self._readers = Connections(file.reader(), READERS_MAX, file.name)
+        self._admission = sql_places.Admission()
         with self._writer.borrow():  # an open file keeps its inode to itself, so from now on no other can have it
             self._inode = file.inode()
 
@@ -85,12 +89,10 @@ class SqlStore:
         with self._writing() as connection:
             due = sorted(_due(connection, node, now_at, limit, workflows))[:limit]
             ids = [id for _, id in due]
-            claimed: dict[int, Transaction] = {}
             for start in range(0, len(ids), IDS_MAX):
                 some = {"ids": ids[start : start + IDS_MAX]}
                 connection.execute(statements.CLAIM, {**some, "node": node, "now_at": now_at})
-                claimed |= {one.id: one for one in _transactions(connection, statements.BY_IDS, some)}
-        return [claimed[id] for id in ids]
+            return _by_ids(connection, ids)
 
     def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
         """See ``Store.beat``."""
@@ -98,13 +100,82 @@ class SqlStore:
             values = {"name": node, "until_at": alive_until_at}
             if not connection.execute(statements.BEAT, values).rowcount:
                 connection.execute(statements.FIRST_BEAT, values)
-            connection.execute(statements.FORGET, {"before_at": now_at - FORGET_AFTER_S})
+            if connection.execute(statements.FORGET, {"before_at": now_at - FORGET_AFTER_S}).rowcount:
+                connection.execute(statements.FORGET_LOADED)
 
     def release(self, node: str, now_at: float) -> None:
         """See ``Store.release``; finished transactions stay as they are."""
         with self._writing() as connection:
             connection.execute(statements.RELEASE, {"owner_before": node, "now_at": now_at})
             connection.execute(statements.LEAVE, {"name": node})
+            connection.execute(statements.UNDECLARE, {"name": node})
+
+    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
+        """See ``Store.declare``."""
+        with self._writing() as connection:
+            connection.execute(statements.UNDECLARE, {"name": node})
+            rows = [{"node": node, "workflow": name, "version": version} for name, version in dict.fromkeys(workflows)]
+            if rows:
+                connection.execute(statements.DECLARE, rows)
+
+    def loaded(self, now_at: float) -> set[tuple[str, str]]:
+        """See ``Store.loaded``."""
+        with self._reading() as connection:
+            return {(name, version) for name, version in connection.execute(statements.LOADED, {"now_at": now_at})}
+
+    # --- places ---
+
+    def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
+        """See ``PlaceStore.admit``."""
+        with self._reading() as connection:
+            if not sql_places.anybody_waits(connection, rules):
+                return Admitted()
+        with self._writing() as connection:
+            ids, next_at = self._admission.admit(connection, node, now_at, limit, rules)
+            rows = _by_ids(connection, ids)
+        return Admitted(transactions=tuple(rows), next_at=next_at)
+
+    def put_back(self, gid: str, node: str) -> bool:
+        """See ``PlaceStore.put_back``."""
+        with self._writing() as connection:
+            return bool(connection.execute(sql_places.PUT_BACK, {"of": gid, "node": node}).rowcount)
+
+    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
+        """See ``PlaceStore.waiting_places``."""
+        found: dict[str, str] = {}
+        with self._reading() as connection:
+            for start in range(0, len(gids), IDS_MAX):
+                some = {"gids": gids[start : start + IDS_MAX]}
+                for gid, key in connection.execute(sql_places.WAITING_PLACES, some):
+                    found[gid] = key
+        return found
+
+    # --- schedules ---
+
+    def put_schedule(self, schedule: CronSchedule) -> None:
+        """See ``ScheduleStore.put_schedule``."""
+        with self._writing() as connection:
+            sql_schedules.put_schedule(connection, schedule)
+
+    def delete_schedule(self, name: str) -> bool:
+        """See ``ScheduleStore.delete_schedule``."""
+        with self._writing() as connection:
+            return sql_schedules.delete_schedule(connection, name)
+
+    def schedules(self) -> list[CronSchedule]:
+        """See ``ScheduleStore.schedules``."""
+        with self._reading() as connection:
+            return sql_schedules.all_schedules(connection)
+
+    def due_schedules(self, now_at: float) -> tuple[list[CronSchedule], float | None]:
+        """See ``ScheduleStore.due_schedules``."""
+        with self._reading() as connection:
+            return sql_schedules.due_schedules(connection, now_at)
+
+    def tick(self, tick: Tick) -> bool:
+        """See ``ScheduleStore.tick``."""
+        with self._writing() as connection:
+            return sql_schedules.tick(connection, tick)
 
     def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
         """See ``Store.kv_put``."""
@@ -283,6 +354,15 @@ def _absent_owners(connection: Connection, node: str, now_at: float) -> Iterator
         if owner not in alive and owner != node:
             yield owner
         owner = connection.scalar(statements.NEXT_OWNER, {"owner": owner})
+
+
+def _by_ids(connection: Connection, ids: Sequence[int]) -> list[Transaction]:
+    """Rows by their ids, in that order."""
+    found: dict[int, Transaction] = {}
+    for start in range(0, len(ids), IDS_MAX):
+        some = {"ids": ids[start : start + IDS_MAX]}
+        found |= {one.id: one for one in _transactions(connection, statements.BY_IDS, some)}
+    return [found[id] for id in ids]
 
 
 def _transactions(connection: Connection, statement: Executable, values: Mapping[str, object]) -> Iterator[Transaction]:

@@ -21,6 +21,7 @@ class Batch:
     """The rows of a regular batch, as the statements in ``sql_statements.py`` take them."""
 
     transactions: list[Row] = field(default_factory=list[Row])
+    places: list[Row] = field(default_factory=list[Row])
     journal: list[Row] = field(default_factory=list[Row])
     changes: list[Row] = field(default_factory=list[Row])
 
@@ -45,6 +46,8 @@ def batch_of(writes: Sequence[Write]) -> Batch | None:
         match write.change:
             case NewTransaction() as new:
                 batch.transactions.append(_new_row(gid, new))
+                if new.place is not None:
+                    batch.places.append((gid, new.place.key, new.place.due_at))
             case RowChange() as change:
                 earlier = changes.get(gid)
                 changes[gid] = change if earlier is None else _merged(earlier, change)

@@ -38,6 +38,17 @@ def put(connection: Connection, writes: Sequence[Write]) -> list[WriteResult]:
     return [None] * len(writes)
 
 
+def put_first(connection: Connection, write: Write) -> None:
+    """Put in what begins a transaction whose gid is free, as part of a database transaction that is under way.
+
+    Raises ``UnstorableWrite``; what was done before is then for the caller to take back.
+    """
+    try:
+        _put_all(connection, [write])
+    except _Misfit as misfit:
+        raise _reason(connection, write, misfit.__cause__) from misfit
+
+
 def _put_part(connection: Connection, writes: Sequence[Write]) -> list[WriteResult]:
     try:
         with connection.begin_nested():
@@ -57,6 +68,7 @@ def _put_all(connection: Connection, writes: Sequence[Write]) -> None:
         raise _Misfit("a gid's writes do not follow each other")
     filled = itertools.chain(
         statements.insert_transactions(batch.transactions),
+        statements.insert_places(batch.places),
         statements.insert_journal(batch.journal),
         statements.update_transactions(batch.changes),
     )

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from flowtx_engine.journal.records import FINAL, Filter, KvEntry, Transaction
-from flowtx_engine.journal.schema import journal, kv, metadata, nodes, schema_version, transactions
+from flowtx_engine.journal.schema import journal, kv, loaded, metadata, nodes, places, schema_version, transactions
 from flowtx_engine.journal.sql_batch import Row
 
 # --- the hot path ---
@@ -48,6 +48,14 @@ WITH v (gid, pattern, workflow, version, status, owner, wake_at, created_at, opt
 SELECT v.*, 0, '', '', v.created_at FROM v WHERE v.gid IS NOT NULL
 """
 _TRANSACTION_WIDTH = 10
+
+# Places of new transactions whose workflow has a limit; a batch without any costs nothing.
+_INSERT_PLACES = f"""
+INSERT INTO {places.name} (transaction_id, workflow, key, due_at)
+WITH v (gid, key, due_at) AS (VALUES {{}})
+SELECT t.id, t.workflow, v.key, v.due_at FROM v CROSS JOIN {transactions.name} AS t ON t.gid = v.gid
+"""
+_PLACE_WIDTH = 3
 
 # Journal rows, under their transaction's id. Fails when a seq is taken. Inserts too few when the gid is unknown, or the
 # seq before the first (its fence) is missing: a gap is a write that overtook another, or outlived its transaction.
@@ -91,6 +99,11 @@ Filled = tuple[str, tuple[object, ...], int]
 def insert_transactions(rows: Sequence[Row]) -> Iterator[Filled]:
     """Statements that insert new transactions."""
     return _filled(_INSERT_TRANSACTIONS, _TRANSACTION_WIDTH, rows)
+
+
+def insert_places(rows: Sequence[Row]) -> Iterator[Filled]:
+    """Statements that let new transactions wait for a place."""
+    return _filled(_INSERT_PLACES, _PLACE_WIDTH, rows)
 
 
 def insert_journal(rows: Sequence[Row]) -> Iterator[Filled]:
@@ -256,8 +269,8 @@ RELEASE = (
 )
 LEAVE = delete(nodes).where(nodes.c.node == bindparam("name"))
 
-# Forget whatever else there is, the tables of later versions included.
-EMPTY = [delete(table) for table in metadata.sorted_tables if table not in (nodes, schema_version)]
+# Forget whatever else there is but the nodes and what they have loaded, the tables of later versions included.
+EMPTY = [delete(table) for table in metadata.sorted_tables if table not in (nodes, loaded, schema_version)]
 
 # --- key-values ---
 
@@ -291,6 +304,19 @@ KV_UPDATE = (
     .values(value=bindparam("v"), version=kv.c.version + 1, updated_at=bindparam("now_at"))
 )
 KV_DELETE = delete(kv).where(_this_value)
+
+# Which code a node has; it says so whole. Forgotten with the node.
+DECLARE = insert(loaded)
+UNDECLARE = delete(loaded).where(loaded.c.node == bindparam("name"))
+FORGET_LOADED = delete(loaded).where(~exists().where(nodes.c.node == loaded.c.node))
+
+# Which code the nodes that are alive have.
+LOADED = (
+    select(loaded.c.workflow, loaded.c.version)
+    .join(nodes, nodes.c.node == loaded.c.node)
+    .where(nodes.c.alive_until_at >= bindparam("now_at"))
+    .distinct()
+)
 
 # --- for people ---
 

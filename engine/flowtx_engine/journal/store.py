@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from flowtx_engine.journal.places import PlaceStore
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
+from flowtx_engine.journal.schedules import ScheduleStore
 
 STORES = ("sqlite", "memory")
 """The schemes of the URLs that ``open_store`` understands, so that others can say what there is."""
@@ -18,7 +20,7 @@ WriteResult = Exception | None
 """What became of one write of a batch: None when it is durable, else the error that kept it out."""
 
 
-class Store(Protocol):
+class Store(PlaceStore, ScheduleStore, Protocol):
     """Where a journal lives. Called from worker threads: ``commit`` from one at a time, reads from several."""
 
     is_local: bool
@@ -70,6 +72,14 @@ class Store(Protocol):
 
     def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
         """Record that a node is alive until an instant; forgets nodes dead for long that own nothing."""
+        ...
+
+    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
+        """Record the names and versions of the workflows whose code a node has loaded, in place of what it had."""
+        ...
+
+    def loaded(self, now_at: float) -> set[tuple[str, str]]:
+        """The names and versions of the workflows that some node has loaded which is alive at ``now_at``."""
         ...
 
     def release(self, node: str, now_at: float) -> None:

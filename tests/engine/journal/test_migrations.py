@@ -16,7 +16,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from flowtx.testing.journal_writes import begin, step
 from flowtx_engine.journal.errors import SchemaError
-from flowtx_engine.journal.migrations import Migration, check_version, newest_version, upgrade, version_of
+from flowtx_engine.journal.migrations import MIGRATIONS, Migration, check_version, newest_version, upgrade, version_of
+from flowtx_engine.journal.records import NewPlace
 from flowtx_engine.journal.schema import metadata
 from flowtx_engine.journal.sql import Upgrade, open_sqlite, upgrade_store
 from flowtx_engine.journal.sqlite_file import sqlite_file
@@ -63,13 +64,27 @@ def test_a_new_file_gets_the_whole_schema_and_the_newest_version(path: Path) -> 
 def test_an_older_schema_goes_through_the_steps_it_has_not_seen_and_keeps_its_rows(path: Path) -> None:
     with closing(open_sqlite(f"sqlite:///{path}")) as store:
         store.commit([begin("g")])
-    assert upgraded(path, [add_colour]) == (1, 2)
-    assert upgraded(path, [add_colour, add_shape]) == (2, 3)
+    newest = newest_version()
+    assert upgraded(path, [*MIGRATIONS, add_colour]) == (newest, newest + 1)
+    assert upgraded(path, [*MIGRATIONS, add_colour, add_shape]) == (newest + 1, newest + 2)
     with sqlite_file(f"sqlite:///{path}", busy_timeout_s=5).reader().connect() as connection:
-        assert version_of(connection, "it") == 3
+        assert version_of(connection, "it") == newest + 2
         columns = {column["name"] for column in inspect(connection).get_columns("flowtx_kv")}
         assert {"colour", "shape"} <= columns
         assert connection.scalar(text("SELECT gid FROM flowtx_transactions")) == "g"
+
+
+def test_the_first_schema_gets_limits_and_schedules_and_keeps_its_rows(path: Path) -> None:
+    with closing(open_sqlite(f"sqlite:///{path}")) as store:
+        store.commit([begin("g")])
+    added = ["places", "schedules", "loaded"]
+    run(path, *(f"DROP TABLE flowtx_{name}" for name in added), "UPDATE flowtx_schema_version SET version = 1")
+    assert upgrade_store(f"sqlite:///{path}") == Upgrade(before=1, after=newest_version())
+    with closing(open_sqlite(f"sqlite:///{path}", migrate=False)) as store:
+        store.commit([begin("h", place=NewPlace(key="k", due_at=0.0))])
+        assert dict(store.waiting_places(["g", "h"])) == {"h": "k"}
+        assert store.schedules() == []
+        assert store.loaded(0.0) == set()
 
 
 def test_a_step_that_fails_leaves_the_schema_as_it_was(path: Path) -> None:
@@ -83,12 +98,13 @@ def test_a_step_that_fails_leaves_the_schema_as_it_was(path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused_in_words_and_left_alone(path: Path) -> None:
-    upgraded(path, [add_colour])
+    upgraded(path, [*MIGRATIONS, add_colour])
+    newest = newest_version()
     for opening in (open_sqlite, upgrade_store):
         with pytest.raises(SchemaError) as caught:
             opening(f"sqlite:///{path}")
         assert str(caught.value) == (
-            f"the database file {path} has schema version 2; this flowtx knows versions up to 1\n"
+            f"the database file {path} has schema version {newest + 1}; this flowtx knows versions up to {newest}\n"
             "  -> Use the flowtx that upgraded this database, or a newer one. There is no way back."
         )
 
