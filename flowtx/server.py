@@ -6,10 +6,10 @@ what to do; when it is asked to stop, requests and calls in flight end, within t
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -18,27 +18,21 @@ from hypercorn.trio.run import worker_serve
 from quart import Quart
 
 from flowtx.dtm.http import make_app
+from flowtx.dtm.listening import BACKLOG_MAX, listen
+from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.sagas import STEPS_MAX
 from flowtx.dtm.test_mode import make_control_app
-from flowtx.settings import Settings, address_of
-from flowtx_dsl.errors import FlowtxError
+from flowtx.settings import Settings
 from flowtx_dsl.patterns.saga import saga
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
 from flowtx_engine.runtime.clock import MovableClock
+from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine
 
 WORKFLOWS: tuple[AnyWorkflow, ...] = (saga,)
 """DTM's patterns that this version runs."""
-BACKLOG_MAX = 1024
-"""Connections that wait to be accepted; DTM's Go clients open many and keep few."""
-
-
-class BindError(FlowtxError):
-    """The server cannot listen on the address it was given."""
-
-    remedy = "Stop whatever listens there, or choose another address or port with --bind."
 
 
 async def serve(
@@ -47,20 +41,24 @@ async def serve(
     workflows: Iterable[AnyWorkflow] = (),
     codec: PayloadCodec | None = None,
     shutdown: Callable[[], Awaitable[None]] = trio.sleep_forever,
+    grpc_started: Callable[[str], None] = lambda address: None,
     say_test_mode: Callable[[str], None] = lambda url: None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the DTM protocol until ``shutdown`` returns; started with the base URL, ``http://127.0.0.1:36789``.
 
-    ``workflows`` are recovered beside DTM's own patterns; a ``codec`` encodes the payloads. In test mode,
-    ``say_test_mode`` is told first where its control API is. Raises ``BindError`` when the address cannot be used and
-    ``JournalError`` when the database cannot.
+    ``workflows`` are recovered beside DTM's own patterns; a ``codec`` encodes the payloads. ``grpc_started`` is told
+    the address of the gRPC API, ``127.0.0.1:36790``, unless it is switched off. In test mode, ``say_test_mode`` is told
+    first where its control API is. Raises ``BindError`` when an address cannot be used and ``JournalError`` when the
+    database cannot.
     """
-    with contextlib.ExitStack() as listeners:
-        listener = listeners.enter_context(open_listener(settings.bind))
+    with ExitStack() as listeners:
+        listener = listeners.enter_context(listen(settings.bind))
+        if settings.serves_grpc:
+            listen(settings.grpc_bind, "grpc_bind").close()  # before anything is touched: grpcio cannot be asked yet
         control = None
         if settings.test_mode:
-            control = listeners.enter_context(open_listener(f"127.0.0.1:{settings.test_port}"))
+            control = listeners.enter_context(listen(f"127.0.0.1:{settings.test_port}", "test_port"))
         async with (
             open_engine(
                 settings.db,
@@ -69,14 +67,20 @@ async def serve(
                 codec=codec,
                 clock=MovableClock() if settings.test_mode else None,
             ) as engine,
+            _grpc_beside(engine, settings, grpc_started) as begin_stop_of_grpc,
             trio.open_nursery() as beside,
         ):
+
+            async def until_shutdown() -> None:
+                await shutdown()
+                begin_stop_of_grpc()  # at the same time as Hypercorn's end, so that one grace period is enough
+
             if control is not None:
                 control_app = make_control_app(engine.by_hand())
                 beside.start_soon(_serve_app, control_app, settings, control, trio.sleep_forever)
                 say_test_mode(url_of(control))
             task_status.started(url_of(listener))
-            await _serve_app(make_app(engine, settings), settings, listener, shutdown)
+            await _serve_app(make_app(engine, settings), settings, listener, until_shutdown)
             beside.cancel_scope.cancel()
 
 
@@ -95,6 +99,21 @@ def url_of(listener: socket.socket) -> str:
     """The base URL of what is served on a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@asynccontextmanager
+async def _grpc_beside(
+    engine: Engine, settings: Settings, started: Callable[[str], None]
+) -> AsyncGenerator[Callable[[], object]]:
+    """The gRPC API, unless it is switched off; gives what begins its end."""
+    if not settings.serves_grpc:
+        yield lambda: None
+        return
+    from flowtx.dtm.grpc_server import open_grpc_server  # noqa: PLC0415 - heavy, and its threads begin with it
+
+    async with open_grpc_server(Desk(engine=engine, settings=settings), settings) as server:
+        started(server.address)
+        yield partial(server.begin_stop, settings.grace_s)
 
 
 def limits_of(settings: Settings) -> EngineLimits:
@@ -120,22 +139,3 @@ def hypercorn_config(settings: Settings) -> Config:
     config.graceful_timeout = settings.grace_s
     config.include_server_header = False
     return config
-
-
-def open_listener(bind: str) -> socket.socket:
-    """A listening socket on an address and port; raises ``BindError``."""
-    host, port = address_of(bind)
-    host = host or "0.0.0.0"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # A restarted server must not wait for the connections of the one before to be forgotten.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG_MAX)
-    except OSError as error:
-        listener.close()
-        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise BindError(f"cannot listen on {bind}: {why}") from error
-    listener.setblocking(False)
-    return listener

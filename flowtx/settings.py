@@ -39,6 +39,7 @@ class Settings:
         "127.0.0.1:36789",
         "Address and port to serve HTTP on; port 0 lets the system choose one, :36789 is every address.",
     )
+    grpc_bind: str = _setting("127.0.0.1:36790", "Address and port to serve gRPC on, as for bind; off serves none.")
     grace_s: float = _setting(10.0, "Seconds that calls in flight may go on after the server was asked to stop.")
     body_max_bytes: int = _setting(16 * 1024 * 1024, "The longest request body, in bytes; a longer one is refused.")
     payload_bytes_max: int = _setting(
@@ -91,15 +92,20 @@ class Settings:
         for name in names():
             _one_of(name, getattr(self, name), choices_of(name))
         address_of(self.bind)
+        if self.serves_grpc:
+            address_of(self.grpc_bind, "grpc_bind")
         _at_least("test_port", self.test_port, 0)
         if self.test_port > 65_535:
             raise SettingsError(f"test_port is {self.test_port}, expected a port", setting="test_port")
-        if self.test_mode and not self.test_mode_forced and not is_loopback(self.bind):
-            raise SettingsError(
-                f"test_mode is on and bind is {self.bind!r}: transactions of other machines would be at the mercy of a "
-                "test, expected an address such as 127.0.0.1:36789, or test_mode_forced",
-                setting="test_mode",
-            )
+        if self.test_mode and not self.test_mode_forced:
+            _loopback("bind", self.bind)
+            if self.serves_grpc:
+                _loopback("grpc_bind", self.grpc_bind)
+
+    @property
+    def serves_grpc(self) -> bool:
+        """Whether there is an address for gRPC; no text is none, too, where an option or a file can say so."""
+        return self.grpc_bind not in ("", "off")
 
 
 def _at_least(name: str, value: float, low: float) -> None:
@@ -107,16 +113,26 @@ def _at_least(name: str, value: float, low: float) -> None:
         raise SettingsError(f"{name} is {value!r}, expected at least {low}", setting=name)
 
 
+def _loopback(name: str, bind: str) -> None:
+    if not is_loopback(bind):
+        raise SettingsError(
+            f"test_mode is on and {name} is {bind!r}: transactions of other machines would be at the mercy of a test, "
+            f"expected an address such as {default_of(name)}, or test_mode_forced",
+            setting="test_mode",
+        )
+
+
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     if choices and value not in choices:
         raise SettingsError(f"{name} is {value!r}, expected one of {', '.join(choices)}", setting=name)
 
 
-def address_of(bind: str) -> tuple[str, int]:
+def address_of(bind: str, setting: str = "bind") -> tuple[str, int]:
     """Host and port of a ``bind`` setting, the host without the brackets of IPv6; raises ``SettingsError``."""
     host, colon, port = bind.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise SettingsError(f"bind is {bind!r}, expected an address and a port such as 127.0.0.1:36789", setting="bind")
+        example = default_of(setting)
+        raise SettingsError(f"{setting} is {bind!r}, expected an address and a port such as {example}", setting=setting)
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

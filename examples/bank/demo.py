@@ -56,7 +56,8 @@ class Demo:
 
     def start_server(self) -> Child:
         """``flowtx serve`` on the demo's database and a free port."""
-        return self._children.start("server", "flowtx.cli.main", "serve", "--db", self._db, "--bind", "127.0.0.1:0")
+        options = ("--db", self._db, "--bind", "127.0.0.1:0", "--grpc-bind", "off")
+        return self._children.start("server", "flowtx.cli.main", "serve", *options)
 
     def transfer(self, gid: str, *, payee: str, cents: int, wait: bool) -> int:
         """Submit a transfer from alice as a DTM saga; returns the server's status code."""

@@ -50,6 +50,8 @@ def serve(ctx: click.Context, /, *, codec: str | None, **_: Any) -> None:
         log.warning("configuration: %s", notice)
     workflows = [workflow for app in settings.app for workflow in load_app(app)]
     _warn_if_open(settings.bind)
+    if settings.serves_grpc:
+        _warn_if_open(settings.grpc_bind)
     trio.run(_serve, settings, workflows, load_codec(codec))
 
 
@@ -58,16 +60,19 @@ async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: Payloa
     async with trio.open_nursery() as watching:
         await watching.start(watch_signals, asked_to_stop)
         async with trio.open_nursery() as serving:
+            grpc_addresses: list[str] = []
             server = partial(
                 serve_until,
                 settings,
                 workflows=workflows,
                 codec=codec,
                 shutdown=asked_to_stop.wait,
+                grpc_started=grpc_addresses.append,
                 say_test_mode=_say_test_mode,
             )
             address: str = await serving.start(server)
-            click.echo(f"flowtx serves the DTM protocol at {address}, database {without_password(settings.db)}")
+            places = " and ".join([address, *(f"grpc://{it}" for it in grpc_addresses)])
+            click.echo(f"flowtx serves the DTM protocol at {places}, database {without_password(settings.db)}")
         watching.cancel_scope.cancel()
 
 

@@ -17,6 +17,7 @@ from flowtx.settings import default_of
 from flowtx_engine.journal.store import STORES
 
 LOG_LEVELS: Mapping[str, str] = {"debug": "debug", "info": "info", "warn": "warning", "error": "error"}
+PORTS: Mapping[str, str] = {"HttpPort": "bind", "GrpcPort": "grpc_bind"}
 SCHEMES: Mapping[str, str] = {"boltdb": "sqlite", "mysql": "mysql", "postgres": "postgresql", "redis": "redis"}
 """What a ``Store.Driver`` becomes in the database's URL. boltdb is a file beside the server; so is SQLite's."""
 
@@ -40,9 +41,10 @@ def settings_of(keys: Mapping[str, Given]) -> dict[str, Taken]:
     _check_times(keys, taken)
     if "Store.Driver" in keys:
         taken["db"] = Taken(value=_database_url(keys), given=keys["Store.Driver"])
-    if "HttpPort" in keys:
-        # DTM listens on every address of the machine.
-        taken["bind"] = Taken(value=f":{whole(keys['HttpPort'])}", given=keys["HttpPort"])
+    for path, setting in PORTS.items():
+        if path in keys:
+            # DTM listens on every address of the machine.
+            taken[setting] = Taken(value=f":{whole(keys[path])}", given=keys[path])
     if "LogLevel" in keys:
         taken["log_level"] = Taken(value=_log_level(keys["LogLevel"]), given=keys["LogLevel"])
     _check_driver(keys.get("MicroService.Driver"))

@@ -57,7 +57,7 @@ DTM_KEYS: Mapping[str, DtmKey] = {
     "RetryInterval": _whole("retry_interval_s"),
     "RequestTimeout": _whole("request_timeout_s"),
     "HttpPort": _whole(),
-    "GrpcPort": _nothing("this version serves HTTP only", is_whole=True),
+    "GrpcPort": _whole(),
     "JsonRpcPort": _nothing("JSON-RPC is served on the HTTP port, by DTM too", is_whole=True),
     "MicroService.Driver": _nothing(_REGISTRY),
     "MicroService.Target": _nothing(_REGISTRY),
@@ -79,7 +79,7 @@ DTM_KEYS: Mapping[str, DtmKey] = {
     "AlertRetryLimit": _nothing("this version sends no alerts", is_whole=True),
     "AlertWebHook": _nothing("this version sends no alerts"),
     "AdminBasePath": _nothing("this version has no web console"),
-    "GrpcServiceConfig": _nothing("this version balances no gRPC calls"),
+    "GrpcServiceConfig": _nothing("gRPC calls go round the addresses of a name, as DTM's do by default"),
 }
 """Every key of DTM, by its path in the file."""
 

@@ -44,10 +44,12 @@ def load(options: Mapping[str, Any], *, file: Path | None, environment: Mapping[
     around = _dtm_variables(environment)
     dtm_keys = around | dtm_in_file
     taken = dtm.settings_of(dtm_keys)
-    if dtm_in_file and "bind" not in taken:
-        # Whoever brings a file of DTM's brings its clients, on other machines, and DTM listens on every address.
-        given = Given(key="HttpPort", where=f"DTM's default, because {file} holds its keys", texts=("36789",))
-        taken["bind"] = dtm.Taken(value=f":{given.text}", given=given)
+    for path, setting in dtm.PORTS.items() if dtm_in_file else ():
+        if setting not in taken:
+            # Whoever brings a file of DTM's brings its clients, on other machines, and DTM listens on every address.
+            port = default_of(setting).rpartition(":")[2]
+            given = Given(key=path, where=f"DTM's default, because {file} holds its keys", texts=(port,))
+            taken[setting] = dtm.Taken(value=f":{port}", given=given)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     notices = dtm.notices_of(dtm_keys)

@@ -30,8 +30,8 @@ STOP_MAX_S = 10.0
 LINES_KEPT = 200
 """Lines of its log that are shown when it does not start."""
 
-_CONTROL = re.compile(r"flowtx is in test mode: (http://\S+) ")
-_SERVES = re.compile(r"flowtx serves the DTM protocol at (http://[^\s,]+)")
+_CONTROL = re.compile(r"flowtx is in test mode: (?P<control>http://\S+) ")
+_SERVES = re.compile(r"flowtx serves the DTM protocol at (?P<url>http://[^\s,]+)(?: and grpc://(?P<grpc>[^\s,]+))?")
 
 
 class ServerFailed(FlowtxError):
@@ -41,13 +41,14 @@ class ServerFailed(FlowtxError):
 
 
 class Server:
-    """A server under test: ``url`` is where DTM's clients find it. All methods block.
+    """A server under test: ``url`` is where DTM's clients find it, ``grpc_address`` where those of gRPC do.
 
-    ``control_url`` is the control API, for tests in other languages.
+    All methods block. ``control_url`` is the control API, for tests in other languages.
     """
 
-    def __init__(self, process: subprocess.Popen[str], url: str, control: Control) -> None:
+    def __init__(self, process: subprocess.Popen[str], url: str, grpc_address: str, control: Control) -> None:
         self.url = url
+        self.grpc_address = grpc_address
         self.control_url = control.url
         self._process = process
         self._control = control
@@ -89,6 +90,7 @@ class AsyncServer:
 
     def __init__(self, server: Server) -> None:
         self.url = server.url
+        self.grpc_address = server.grpc_address
         self.control_url = server.control_url
         self._server = server
 
@@ -132,7 +134,8 @@ class server:  # noqa: N801 - read as a function: `with server() as it`
     """
 
     def __init__(self, **settings: object) -> None:
-        self._settings = {"db": "memory://", "bind": "127.0.0.1:0", "test_port": 0, "log_level": "warning"} | settings
+        free = {"bind": "127.0.0.1:0", "grpc_bind": "127.0.0.1:0", "test_port": 0}
+        self._settings = {"db": "memory://", "log_level": "warning"} | free | settings
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Server:
@@ -206,10 +209,10 @@ def _started(process: subprocess.Popen[str]) -> Server:
         with process.stdout as lines:
             for line in lines:
                 said.append(line)
-                for name, pattern in (("control", _CONTROL), ("url", _SERVES)):
+                for pattern in (_CONTROL, _SERVES):
                     match = pattern.match(line)
                     if match is not None:
-                        found[name] = match[1]
+                        found.update(match.groupdict(default=""))
                 if "url" in found:
                     done.set()
         done.set()
@@ -217,4 +220,4 @@ def _started(process: subprocess.Popen[str]) -> Server:
     threading.Thread(target=read, name="flowtx server", daemon=True).start()
     if not done.wait(START_MAX_S) or "url" not in found:
         raise ServerFailed(f"flowtx serve did not start within {START_MAX_S:g} s; it said:\n{''.join(said)}")
-    return Server(process, found["url"], Control(found["control"]))
+    return Server(process, found["url"], found["grpc"], Control(found["control"]))

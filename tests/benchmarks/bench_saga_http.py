@@ -23,6 +23,7 @@ import trio
 ROOT = Path(__file__).parents[2]
 CONNECTION_COUNT = 64
 WARM_UP_S = 1.0
+HERE = ("--bind", "127.0.0.1:0", "--grpc-bind", "off")
 ANSWER = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 24\r\n\r\n" + b'{"dtm_result":"SUCCESS"}'
 )
@@ -174,7 +175,7 @@ def run(seconds: float, db: str) -> None:
     """Start everything, print the figures."""
     with (
         child(__file__, "--role", "participants") as (_, participants),
-        child("-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--db", db) as (server, url),
+        child("-m", "flowtx.cli.main", "serve", *HERE, "--db", db) as (server, url),
     ):
         command = [sys.executable, __file__, "--role", "load", "--seconds", str(seconds), "--pid", str(server.pid)]
         lines = subprocess.run([*command, url, participants], stdout=subprocess.PIPE, text=True, check=True).stdout

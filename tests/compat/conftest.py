@@ -26,7 +26,7 @@ async def participant(nursery: trio.Nursery) -> Participant:
 @pytest.fixture
 async def open_dtm(nursery: trio.Nursery, tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[Dtm]]]:
     """Starts a server with these settings changed; it stops when the test ends."""
-    usual = Settings(db=f"sqlite:///{tmp_path}/flowtx.db", bind="127.0.0.1:0", grace_s=1.0)
+    usual = Settings(db=f"sqlite:///{tmp_path}/flowtx.db", bind="127.0.0.1:0", grpc_bind="off", grace_s=1.0)
     stop = trio.Event()
 
     async def open_with(**changes: object) -> Dtm:

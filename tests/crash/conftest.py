@@ -23,7 +23,8 @@ RunServer = Callable[..., AbstractAsyncContextManager[tuple[trio.Process, str]]]
 
 @asynccontextmanager
 async def _running_server(db: Path, log: Path, *, shell_before: str = "") -> AsyncGenerator[tuple[trio.Process, str]]:
-    serve = [sys.executable, "-m", "flowtx.cli.main", "serve", "--db", f"sqlite:///{db}", "--bind", "127.0.0.1:0"]
+    serve = [sys.executable, "-m", "flowtx.cli.main", "serve", "--db", f"sqlite:///{db}"]
+    serve += ["--bind", "127.0.0.1:0", "--grpc-bind", "off"]
     command = ["sh", "-c", f"{shell_before}exec {shlex.join(serve)}"]
     environ = {
         **os.environ,

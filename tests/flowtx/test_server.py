@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from flowtx.dtm.listening import BindError, listen
 from flowtx.dtm.sagas import STEPS_MAX, saga_input
 from flowtx.dtm.wire.requests import TransactionRequest
-from flowtx.server import BindError, limits_of, open_listener, serve
+from flowtx.server import limits_of, serve
 from flowtx.settings import Settings
 
 NOTHING: dict[str, str] = {}
@@ -30,7 +31,7 @@ async def exchange(url: str, request: bytes) -> bytes:
 
 
 def settings_at(tmp_path: Path, bind: str = "127.0.0.1:0") -> Settings:
-    return Settings(db=f"sqlite:///{tmp_path}/flowtx.db", bind=bind, grace_s=1.0)
+    return Settings(db=f"sqlite:///{tmp_path}/flowtx.db", bind=bind, grpc_bind="off", grace_s=1.0)
 
 
 async def test_port_zero_is_answered_with_the_real_address(tmp_path: Path, nursery: trio.Nursery) -> None:
@@ -53,7 +54,7 @@ async def test_a_port_in_use_is_said_by_name(tmp_path: Path) -> None:
 
 async def test_an_address_that_is_not_ours_is_said_by_name() -> None:
     with pytest.raises(BindError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        open_listener("192.0.2.1:0")
+        listen("192.0.2.1:0")
 
 
 async def test_a_stopped_server_ends_what_is_under_way_and_can_be_started_again(

@@ -23,6 +23,11 @@ def test_every_setting_has_its_variable_and_its_line() -> None:
         ({"log_level": "loud"}, "log_level is 'loud', expected one of debug, info, warning, error"),
         ({"test_port": 70000}, "test_port is 70000, expected a port"),
         ({"test_mode": True, "bind": "0.0.0.0:0"}, "test_mode is on and bind is '0.0.0.0:0'"),
+        ({"test_mode": True, "grpc_bind": "0.0.0.0:0"}, "test_mode is on and grpc_bind is '0.0.0.0:0'"),
+        (
+            {"grpc_bind": "localhost"},
+            "grpc_bind is 'localhost', expected an address and a port such as 127.0.0.1:36790",
+        ),
         ({"bind": "localhost:70000"}, "bind is 'localhost:70000'"),
         ({"bind": "localhost:http"}, "bind is 'localhost:http'"),
     ],
@@ -37,6 +42,7 @@ def test_test_mode_is_for_this_machine_unless_it_is_forced() -> None:
     for bind in ("127.0.0.1:0", "[::1]:0", "localhost:0"):
         assert Settings(test_mode=True, bind=bind).test_mode
     assert Settings(test_mode=True, test_mode_forced=True, bind=":0").test_mode
+    assert Settings(test_mode=True, grpc_bind="off").test_mode
 
 
 def test_an_ipv6_address_is_read_without_its_brackets() -> None:

@@ -131,6 +131,7 @@ RUN_HERE = {
     "docs/quickstart.md",
     "docs/how-to/deadlines.md",
     "docs/how-to/encode-payloads.md",
+    "docs/how-to/grpc-and-json-rpc.md",
     "docs/how-to/parallel-branches.md",
     "docs/how-to/start-later.md",
 }

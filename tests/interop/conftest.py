@@ -34,7 +34,7 @@ def environ() -> dict[str, str]:
 
 @pytest.fixture
 async def dtm(tmp_path: Path, environ: dict[str, str]) -> AsyncGenerator[Dtm]:
-    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", "off"]
     command += ["--db", f"sqlite:///{tmp_path}/flowtx.db"]
     process = await trio.lowlevel.open_process(command, env=environ, stdout=subprocess.PIPE)
     try:

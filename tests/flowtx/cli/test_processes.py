@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
+import grpc
 import pytest
 from click.testing import Result
 
@@ -18,13 +19,14 @@ Call = Callable[..., Result]
 Spawn = Callable[..., "subprocess.Popen[str]"]
 
 WITHIN_S = 30.0
+HERE = ("--bind", "127.0.0.1:0", "--grpc-bind", "off")
 
 
 def address_of(server: "subprocess.Popen[str]") -> str:
     """The address in the server's ready line."""
     assert server.stdout is not None
     line = server.stdout.readline()
-    found = re.fullmatch(r"flowtx serves the DTM protocol at (http://127\.0\.0\.1:\d+), database (\S+)\n", line)
+    found = re.fullmatch(r"flowtx serves the DTM protocol at (http://127\.0\.0\.1:\d+), database \S+\n", line)
     assert found is not None, line + server.communicate()[1]
     return found[1]
 
@@ -41,7 +43,7 @@ def wait_for_status(call: Call, gid: str, status: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_answers_when_it_says_so_and_leaves_with_0_when_asked(spawn: Spawn, number: signal.Signals) -> None:
-    server = spawn("serve", "--bind", "127.0.0.1:0")
+    server = spawn("serve", *HERE)
     with urlopen(f"{address_of(server)}/api/dtmsvr/newGid", timeout=WITHIN_S) as answer:
         assert json.loads(answer.read())["dtm_result"] == "SUCCESS"
     server.send_signal(number)
@@ -50,20 +52,37 @@ def test_a_server_answers_when_it_says_so_and_leaves_with_0_when_asked(spawn: Sp
     assert stderr == "flowtx: letting calls in flight end; another Ctrl-C leaves at once\n"
 
 
+def test_the_ready_line_names_the_address_of_grpc_too(spawn: Spawn) -> None:
+    server = spawn("serve", "--bind", "127.0.0.1:0", "--grpc-bind", "127.0.0.1:0")
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    found = re.fullmatch(r"flowtx serves .* at http://127\.0\.0\.1:\d+ and grpc://(\S+:\d+), database \S+\n", line)
+    assert found is not None, line
+    with grpc.insecure_channel(found[1]) as channel:
+        new_gid: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dtmgimp.Dtm/NewGid")
+        assert len(new_gid(b"", timeout=WITHIN_S)) > 13
+    server.terminate()
+    _, stderr = server.communicate(timeout=WITHIN_S)
+    assert server.returncode == 0, stderr
+
+
 def test_a_server_that_can_be_reached_from_outside_warns(spawn: Spawn) -> None:
-    server = spawn("serve", "--bind", "0.0.0.0:0")
+    server = spawn("serve", "--bind", "0.0.0.0:0", "--grpc-bind", "0.0.0.0:0")
     assert server.stdout is not None
     assert server.stdout.readline().startswith("flowtx serves the DTM protocol at http://0.0.0.0:")
     server.terminate()
     _, stderr = server.communicate(timeout=WITHIN_S)
-    assert "flowtx: warning: 0.0.0.0:0 can be reached from other machines, and there is no authentication" in stderr
+    warning = "flowtx: warning: 0.0.0.0:0 can be reached from other machines, and there is no authentication"
+    assert stderr.count(warning) == 2
 
 
 def test_a_port_that_is_taken_is_named(spawn: Spawn, call: Call) -> None:
-    address = address_of(spawn("serve", "--bind", "127.0.0.1:0")).removeprefix("http://")
-    second = call("serve", "--bind", address, "--db", "sqlite:///other.db")
-    assert second.exit_code == 1
-    assert f"cannot listen on {address}: the port is in use" in second.stderr
+    address = address_of(spawn("serve", *HERE)).removeprefix("http://")
+    for option, others in (("--bind", HERE[2:]), ("--grpc-bind", HERE[:2])):
+        second = call("serve", option, address, *others, "--db", "sqlite:///other.db")
+        assert second.exit_code == 1
+        assert f"cannot listen on {address}: the port is in use" in second.stderr
+        assert f"choose another address or port with {option}." in second.stderr
 
 
 @pytest.mark.parametrize(
@@ -72,7 +91,8 @@ def test_a_port_that_is_taken_is_named(spawn: Spawn, call: Call) -> None:
         (["--bind", "127.0.0.1"], 2, "bind is '127.0.0.1', expected an address and a port"),
         (["--heartbeat-s", "0"], 2, "heartbeat_s is 0.0, expected at least"),
         (["--app", "nowhere"], 2, "there is no module nowhere"),
-        (["--bind", "127.0.0.1:0", "--db", "sqlite:////not/there/x.db"], 3, "the directory /not/there does not exist"),
+        (["--grpc-bind", "36790"], 2, "grpc_bind is '36790', expected an address and a port such as 127.0.0.1:36790"),
+        ([*HERE, "--db", "sqlite:////not/there/x.db"], 3, "the directory /not/there does not exist"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_starts(
@@ -100,7 +120,7 @@ def test_a_run_that_is_interrupted_stands_in_the_journal_and_a_server_finishes_i
     assert "RuntimeError: the bank is on fire; again in 0.2 s" in shown
 
     (folder / "mended").touch()
-    address_of(spawn("serve", "--bind", "127.0.0.1:0", "--app", "cli_bank"))
+    address_of(spawn("serve", *HERE, "--app", "cli_bank"))
     wait_for_status(call, "t-1", "succeed")
 
 

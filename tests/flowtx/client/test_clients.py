@@ -209,7 +209,7 @@ def test_an_endless_answer_is_not_read_to_its_end(make: Callable[..., Client]) -
 def flowtx_url(tmp_path: Path) -> Iterator[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWTX_")}
     environ = {**clean, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))}
-    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", "off"]
     command += ["--db", f"sqlite:///{tmp_path}/flowtx.db"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -97,6 +97,16 @@ def test_a_deployment_of_dtm_is_understood(loads: Load) -> None:
     assert (settings.timeout_to_fail_s, settings.retry_interval_s, settings.request_timeout_s) == (40, 12, 5)
 
 
+def test_grpc_listens_where_dtm_does_and_can_be_switched_off(loads: Load) -> None:
+    assert loads("TransCronInterval: 3").settings.grpc_bind == ":36790"
+    assert loads("GrpcPort: 8790").settings.grpc_bind == ":8790"
+    assert loads(GRPC_PORT="8790").settings.grpc_bind == ":8790"
+    assert loads("active_max: 3").settings.grpc_bind == "127.0.0.1:36790"
+    assert not loads("grpc_bind: off").settings.serves_grpc
+    assert not loads("grpc_bind: ''").settings.serves_grpc
+    assert not loads(FLOWTX_GRPC_BIND="off").settings.serves_grpc
+
+
 def test_a_file_of_dtm_listens_where_dtm_does_unless_it_says_otherwise(loads: Load) -> None:
     assert loads("TransCronInterval: 3").settings.bind == ":36789"
     assert loads("TransCronInterval: 3\nbind: 127.0.0.1:1").settings.bind == "127.0.0.1:1"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request, urlopen
 
+import grpc
 import pytest
 
 import flowtx.testing
@@ -86,6 +87,14 @@ def test_with_recovery_off_one_round_is_made_at_a_time(shop: tuple[type[Shop], s
         assert server.cron_once(cron_forward_s=180) == Round("g", "")
         assert server.cron_once(cron_forward_s=180) == Round("", "")
         assert server.processed() == ["g", "g"]
+
+
+def test_grpc_has_an_address_of_its_own_unless_it_is_switched_off() -> None:
+    with flowtx.testing.server() as server, grpc.insecure_channel(server.grpc_address) as channel:
+        new_gid: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dtmgimp.Dtm/NewGid")
+        assert len(new_gid(b"", timeout=WITHIN_S)) > 13
+    with flowtx.testing.server(grpc_bind="off") as server:
+        assert server.grpc_address == ""
 
 
 async def test_under_trio_it_is_the_same(shop: tuple[type[Shop], str]) -> None:

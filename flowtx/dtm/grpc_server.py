@@ -1,0 +1,156 @@
+"""The server of DTM's gRPC API: grpcio's threads below, the operations on trio above.
+
+The law of this file: it carries calls and answers and decides nothing. Every call that a thread took is answered, also
+when the server ends meanwhile; when it has ended, none of its threads is left.
+
+grpcio knows no event loop but asyncio's. Its threads hand a call over to a trio task and wait for the answer; an idle
+one costs little, and so there may be many: a call that waits for a transaction's result keeps its thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from threading import Event
+
+import grpc
+import trio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from flowtx.dtm.grpc_api import METHODS, Method, Status, answer
+from flowtx.dtm.listening import BindError
+from flowtx.dtm.operations.desk import Desk
+from flowtx.dtm.wire.protobuf import SERVICE, pool
+from flowtx.settings import Settings, address_of
+
+THREADS_MAX = 200
+"""Calls that are carried out at once; more wait their turn."""
+CALLS_MAX = 2_000
+"""Calls that are carried out or wait; more are refused with RESOURCE_EXHAUSTED."""
+
+GOING = Status(code="UNAVAILABLE", details="the transaction manager is shutting down; repeat the call at the next")
+
+
+class GrpcServer:
+    """A server that listens at ``address`` until its block is left; see ``open_grpc_server``."""
+
+    def __init__(self, server: grpc.Server, servicer: health.HealthServicer, address: str) -> None:
+        self.address = address
+        self._server = server
+        self._health = servicer
+        self._stopped: Event | None = None
+
+    def begin_stop(self, grace_s: float) -> Event:
+        """Take no more calls, and end those under way within ``grace_s`` seconds; the event says when it has."""
+        if self._stopped is None:
+            self._health.enter_graceful_shutdown()
+            self._stopped = self._server.stop(grace_s)
+        return self._stopped
+
+
+@asynccontextmanager
+async def open_grpc_server(desk: Desk, settings: Settings) -> AsyncGenerator[GrpcServer]:
+    """Serve the gRPC API at the ``grpc_bind`` setting; when the block is left, calls end within the grace period.
+
+    Raises ``BindError`` when the address cannot be used.
+    """
+    threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="flowtx-grpc")
+    server = grpc.server(threads, options=_options_of(settings), maximum_concurrent_rpcs=CALLS_MAX)
+    address = _listen(server, settings.grpc_bind)
+    raised: Exception | None = None
+    async with trio.open_nursery() as calls:
+        dispatcher = _Dispatcher(desk, calls)
+        opened = GrpcServer(server, _add_services(server, dispatcher), address)
+        server.start()
+        try:
+            yield opened
+        except Exception as error:
+            raised = error  # kept from the nursery, which would wrap it
+        finally:
+            grace_s = 0.0 if trio.current_effective_deadline() == -float("inf") else settings.grace_s
+            # Shielded: a thread without its answer would wait for ever, and the process with it.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(opened.begin_stop(grace_s).wait)
+                dispatcher.close()
+                await trio.to_thread.run_sync(threads.shutdown)
+    if raised is not None:
+        raise raised
+
+
+class _Dispatcher(grpc.GenericRpcHandler):
+    """Hands calls over from the server's threads to trio tasks in ``calls``."""
+
+    def __init__(self, desk: Desk, calls: trio.Nursery) -> None:
+        self._desk = desk
+        self._calls = calls
+        self._token = trio.lowlevel.current_trio_token()
+        self._is_closed = False
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        """What carries out a call, or None for a method that is not DTM's. Called in a thread."""
+        service, _, name = handler_call_details.method.rpartition("/")
+        method = METHODS.get(name) if service == f"/{SERVICE}" else None
+        return None if method is None else grpc.unary_unary_rpc_method_handler(partial(self._carry_out, method))
+
+    def _carry_out(self, method: Method, message: bytes, context: grpc.ServicerContext) -> bytes:
+        """In a thread: have the call carried out, and wait for that."""
+        promised: Future[Status] = Future()
+        self._token.run_sync_soon(self._accept, method, message, promised)
+        status = promised.result()
+        context.set_code(grpc.StatusCode[status.code])
+        context.set_details(status.details)
+        return status.reply
+
+    def _accept(self, method: Method, message: bytes, promised: Future[Status]) -> None:
+        if self._is_closed:
+            promised.set_result(GOING)
+        else:
+            self._calls.start_soon(self._answer, method, message, promised)
+
+    async def _answer(self, method: Method, message: bytes, promised: Future[Status]) -> None:
+        status = GOING  # what is said when this task is cancelled
+        try:
+            status = await answer(method, self._desk, message)
+        finally:
+            promised.set_result(status)
+
+    def close(self) -> None:
+        """Give up what is still under way, and whatever comes yet; threads that wait get their answer."""
+        self._is_closed = True
+        self._calls.cancel_scope.cancel()
+
+
+def _options_of(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.body_max_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Two servers on one port would share its calls at random, and neither would say so.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def _listen(server: grpc.Server, bind: str) -> str:
+    host, port = address_of(bind, "grpc_bind")
+    host = host or "0.0.0.0"
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        return f"{shown}:{server.add_insecure_port(f'{shown}:{port}')}"
+    except RuntimeError as error:
+        raise BindError(bind, "the address is in use, or is not this machine's", setting="grpc_bind") from error
+
+
+def _add_services(server: grpc.Server, dispatcher: _Dispatcher) -> health.HealthServicer:
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for service in ("", SERVICE):
+        servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    server.add_generic_rpc_handlers((dispatcher,))
+    reflected = pool()
+    for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
+        reflected.AddSerializedFile(file.serialized_pb)
+    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server, pool=reflected)
+    return servicer

@@ -1,0 +1,49 @@
+"""DTM's gRPC requests: from the bytes of a message to the typed values that HTTP's bodies become, too (spec 2.7).
+
+The law of this file: gids stay as they are (spec 1), and a transaction that came over gRPC has the protocol grpc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from flowtx.dtm.wire.errors import RequestError
+from flowtx.dtm.wire.go_json import parse, read_string_maps
+from flowtx.dtm.wire.protobuf import parse_message
+from flowtx.dtm.wire.requests import TransactionRequest
+
+PROTOCOL = "grpc"
+
+
+def parse_transaction_request(message: bytes) -> TransactionRequest:
+    """The request in a ``DtmRequest``; raises ``RequestError``."""
+    found = parse_message("DtmRequest", message)
+    options = found.TransOptions  # absent, it is all zeros
+    return TransactionRequest(
+        gid=found.Gid,
+        trans_type=found.TransType,
+        steps=_steps_of(found.Steps),
+        payloads=tuple(found.BinPayloads),
+        query_prepared=found.QueryPrepared,
+        protocol=PROTOCOL,
+        custom_data=found.CustomedData,
+        rollback_reason=found.RollbackReason,
+        req_extra=dict(found.ReqExtra),
+        wait_result=options.WaitResult,
+        timeout_to_fail=options.TimeoutToFail,
+        request_timeout=options.RequestTimeout,
+        retry_interval=options.RetryInterval,
+        branch_headers=dict(options.BranchHeaders),
+        retry_limit=options.RetryLimit,
+    )
+
+
+def _steps_of(text: str) -> tuple[Mapping[str, str], ...]:
+    if not text:
+        return ()
+    try:
+        document = parse(text.encode())
+    except RequestError as error:
+        raise RequestError(f"field Steps: {error.message.replace('the body', 'its text', 1)}") from error
+    return cast("tuple[Mapping[str, str], ...]", read_string_maps(document, "Steps"))
