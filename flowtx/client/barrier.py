@@ -52,6 +52,7 @@ class Why(enum.Enum):
 
     REPEATED_OR_LATE = "repeated or late"
     NOTHING_TO_TAKE_BACK = "nothing to take back"
+    SECOND_PHASE = "second phase"  # of xa: what was prepared was committed, or rolled back
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,13 @@ class DbApiTransaction:
 
     def begin(self) -> None:
         """As ``LocalTransaction.begin``."""
+        self.require_nothing_open()
+        self._driver.begin(self._connection)
+
+    def require_nothing_open(self) -> None:
+        """Raises ``BarrierError`` where a transaction is open."""
         if self._driver.is_open(self._connection):
             raise already_open(self._what)
-        self._driver.begin(self._connection)
 
     def execute(self, statement: str, parameters: Parameters) -> int:
         """As ``LocalTransaction.execute``."""
