@@ -17,7 +17,10 @@ from dataclasses import dataclass, field
 import grpc
 import trio
 
-from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse
+from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse, ReplyTooLong
+
+_TOO_LONG = "CLIENT: Received message larger than max"
+"""What the library says of a reply that it does not take; a participant has no reason to speak of a CLIENT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,18 @@ class GrpcChannels:
     _is_closed: bool = False
 
     async def call(self, request: GrpcRequest, *, timeout_s: float) -> GrpcResponse:
-        """Make a call, ``timeout_s`` being all the time it has; raises ``GrpcFault`` when it could not be tried."""
+        """Make a call, ``timeout_s`` being all the time it has.
+
+        Raises ``GrpcFault`` when it could not be tried, ``ReplyTooLong`` when its reply is longer than ``reply_max``.
+        """
         held = await self._take(request.host)
         try:
-            return await _call(held.channel, request, timeout_s)
+            response = await _call(held.channel, request, timeout_s)
+            if response.status == "RESOURCE_EXHAUSTED" and _TOO_LONG in response.details:
+                raise ReplyTooLong(
+                    f"the reply of {request.host}{request.method} is longer than {self.limits.reply_max} bytes"
+                )
+            return response
         finally:
             held.calls_count -= 1
             if not held.calls_count:

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from flowtx_dsl.errors import Ongoing, StepFault
+from flowtx_dsl.errors import Ongoing, PayloadError, StepFault
 from flowtx_dsl.targets import GrpcTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
-from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse, GrpcTransport
+from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse, GrpcTransport, ReplyTooLong
 from flowtx_engine.calls.remote import (
+    TOO_LONG_REMEDY,
     as_asked,
     ask_in_time,
     cut,
@@ -35,12 +36,18 @@ async def perform_grpc(
     target: GrpcTarget[Any], attempt: Attempt, transport: GrpcTransport, *, default_timeout_s: float
 ) -> Outcome:
     """Make the step's call once and say what became of it; never raises but when it is cancelled."""
+    asked = as_asked(target, attempt)
 
     async def ask(timeout_s: float) -> Outcome:
-        response = await transport.call(request_of(target, attempt), timeout_s=timeout_s)
+        try:
+            response = await transport.call(request_of(target, attempt), timeout_s=timeout_s)
+        except ReplyTooLong as fault:
+            if asked.result_type is None:
+                raise  # nobody reads it: a fault like any other, as over HTTP
+            raise PayloadError(f"{fault} (payload_bytes_max)", remedy=TOO_LONG_REMEDY) from fault
         if response.status == "DEADLINE_EXCEEDED":
             return out_of_time(target, timeout_s)
-        return outcome_of(as_asked(target, attempt), response)
+        return outcome_of(asked, response)
 
     return await ask_in_time(target, attempt, ask, default_timeout_s=default_timeout_s, own_faults=GrpcFault)
 

@@ -33,7 +33,11 @@ class GrpcResponse:
 
 
 class GrpcFault(Exception):
-    """The call could not be tried; the text says what is wrong with it."""
+    """The call could not be tried, or its reply not be read; the text says what is wrong with it."""
+
+
+class ReplyTooLong(GrpcFault):
+    """The participant succeeded, and its reply is longer than the transport takes."""
 
 
 class GrpcTransport(Protocol):
@@ -42,6 +46,6 @@ class GrpcTransport(Protocol):
     async def call(self, request: GrpcRequest, *, timeout_s: float) -> GrpcResponse:
         """Make the call; the participant is told that it has ``timeout_s`` seconds.
 
-        Raises ``GrpcFault`` when it could not be tried.
+        Raises ``GrpcFault`` when it could not be tried, ``ReplyTooLong`` when its reply cannot be taken.
         """
         ...

@@ -16,6 +16,7 @@ from flowtx_dsl.targets import HttpTarget, RemoteTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.calls.http_types import AnswerTooLong, HttpFault, HttpRequest, HttpResponse, HttpTransport
 from flowtx_engine.calls.remote import (
+    TOO_LONG_REMEDY,
     as_asked,
     ask_in_time,
     cut,
@@ -61,10 +62,7 @@ async def send(target: RemoteTarget[Any], transport: HttpTransport, request: Htt
     except HttpFault as fault:
         if target.result_type is None or not _is_success_too_long(fault):
             raise
-        raise PayloadError(
-            f"{fault} (payload_bytes_max)",
-            remedy="Let the participant answer with a reference to large data instead of the data, or raise the limit.",
-        ) from fault
+        raise PayloadError(f"{fault} (payload_bytes_max)", remedy=TOO_LONG_REMEDY) from fault
 
 
 def _is_success_too_long(fault: BaseException | None) -> bool:

@@ -21,6 +21,7 @@ RemoteT = TypeVar("RemoteT", bound=RemoteTarget[Any])
 
 _SAFE_IN_KEY = "!\"#$&'()*+,/:;<=>?@[]^`{|}"
 """A gid may hold what no header can; all of it but letters, digits and these is percent-encoded in the key."""
+TOO_LONG_REMEDY = "Let the participant answer with a reference to large data instead of the data, or raise the limit."
 TEXT_SHOWN_MAX = 4096
 """Longer answers are cut in error texts."""
 

@@ -46,7 +46,7 @@ async def open_engine(
     try:
         async with (
             HttpClient(HttpLimits(response_body_max=max(1, limits.payload_bytes_max))) as http,
-            GrpcOnDemand() as grpc,
+            GrpcOnDemand(reply_max=max(1, limits.payload_bytes_max)) as grpc,
         ):
             threads = Threads(limits.threads_max)
             calls = Calls(http, grpc=grpc, run_sync=threads, http_timeout_s=limits.http_timeout_s)

@@ -17,7 +17,7 @@ import trio
 
 from flowtx_engine.calls.grpc_channels import GrpcChannels, GrpcLimits
 from flowtx_engine.calls.grpc_on_demand import GrpcOnDemand
-from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse
+from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse, ReplyTooLong
 
 Context = grpc.ServicerContext
 Heard = tuple[str, dict[str, str | bytes], float]
@@ -120,10 +120,11 @@ async def test_metadata_and_the_deadline_arrive(busi: Participant) -> None:
     await channels.aclose()
 
 
-async def test_an_unknown_method_and_a_reply_too_long_are_statuses(busi: Participant) -> None:
+async def test_an_unknown_method_is_a_status_and_a_reply_too_long_a_fault(busi: Participant) -> None:
     channels = GrpcChannels(limits=GrpcLimits(reply_max=10_000))
     assert (await channels.call(busi.request("Nothing"), timeout_s=WITHIN_S)).status == "UNIMPLEMENTED"
-    assert (await channels.call(busi.request("Long"), timeout_s=WITHIN_S)).status == "RESOURCE_EXHAUSTED"
+    with pytest.raises(ReplyTooLong, match=r"the reply of 127\.0\.0\.1:\d+/busi.Busi/Long is longer than 10000 bytes"):
+        await channels.call(busi.request("Long"), timeout_s=WITHIN_S)
     assert (await channels.call(busi.request("Echo"), timeout_s=WITHIN_S)).status == "OK"
     await channels.aclose()
 

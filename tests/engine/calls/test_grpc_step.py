@@ -18,7 +18,7 @@ from flowtx_dsl.remote import grpc, participant_target
 from flowtx_dsl.targets import GrpcTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.calls.grpc_step import outcome_of, perform_grpc, request_of
-from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse
+from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse, ReplyTooLong
 
 URL = "busi:50589/busi.Busi/TransOut"
 
@@ -183,6 +183,16 @@ async def test_a_deadline_is_a_timeout() -> None:
 async def test_what_could_not_be_tried_is_said_in_the_transports_words() -> None:
     outcome = await performed(dtm(), attempt_at(dtm(), b"x"), Transport(GrpcFault("the engine is shutting down")))
     assert (outcome.kind, str(outcome.error)) == ("unknown", "the engine is shutting down")
+
+
+async def test_a_reply_too_long_is_given_up_when_it_was_wanted_and_a_fault_when_not() -> None:
+    transport = Transport(ReplyTooLong("the reply is longer than 10 bytes"))
+    wanted = await performed(grpc(URL), attempt_at(grpc(URL)), transport)
+    assert isinstance(wanted.error, PayloadError)
+    assert wanted.error.message == "the reply is longer than 10 bytes (payload_bytes_max)"
+    for target, attempt in ((dtm(), attempt_at(dtm(), b"x")), (grpc(URL), taken_back(grpc(URL)))):
+        outcome = await performed(target, attempt, transport)
+        assert (outcome.kind, type(outcome.error)) == ("unknown", StepFault)
 
 
 @pytest.mark.parametrize(
