@@ -30,6 +30,7 @@ from flowtx_dsl.errors import (
     WorkflowError,
     WouldBlock,
 )
+from flowtx_dsl.limits import Limit
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.remote import grpc, http, json_rpc
 from flowtx_dsl.structured import CancelScope, Nursery, ReceiveChannel, SendChannel
@@ -75,6 +76,7 @@ __all__ = [
     "JournalError",
     "JournalUnavailable",
     "JsonRpcTarget",
+    "Limit",
     "NoSuchTransaction",
     "NoSuchWorkflow",
     "NondeterminismError",

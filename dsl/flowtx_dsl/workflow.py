@@ -11,6 +11,7 @@ from functools import cached_property, update_wrapper
 from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
 from flowtx_dsl.errors import WorkflowError
+from flowtx_dsl.limits import Limit
 from flowtx_dsl.signatures import Signature
 from flowtx_dsl.tx import Tx
 
@@ -27,11 +28,14 @@ class Workflow(Generic[T, *Ts]):
     Called directly, ``await transfer(tx, t)`` inside another workflow, it is an ordinary helper of that workflow.
     """
 
-    def __init__(self, fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], *, name: str, version: str) -> None:
+    def __init__(
+        self, fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], *, name: str, version: str, limit: Limit | None = None
+    ) -> None:
         _check(fn, name, version)
         self.fn = fn
         self.name = name
         self.version = version
+        self.limit = limit
         update_wrapper(self, fn)
 
     def __call__(self, tx: Tx, *args: *Ts) -> Coroutine[Any, Any, T]:
@@ -90,18 +94,24 @@ def _check(fn: Callable[..., object], name: str, version: object) -> None:
 def workflow(fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], /) -> Workflow[T, *Ts]: ...
 @overload
 def workflow(
-    *, name: str = "", version: str = "1"
+    *, name: str = "", version: str = "1", limit: Limit | None = None
 ) -> Callable[[Callable[[Tx, *Ts], Coroutine[Any, Any, T]]], Workflow[T, *Ts]]: ...
 def workflow(
-    fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]] | None = None, /, *, name: str = "", version: str = "1"
+    fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]] | None = None,
+    /,
+    *,
+    name: str = "",
+    version: str = "1",
+    limit: Limit | None = None,
 ) -> object:
     """Declare an async function ``(tx, *input) -> result`` to be a workflow.
 
     ``name`` is what the journal calls it (default: the function's name), ``version`` tells apart what runs in flight
-    began with. Raises ``WorkflowError`` when the function cannot be one.
+    began with; several versions of one name can be loaded side by side. ``limit`` holds back runs that are too many at
+    once, on all nodes together. Raises ``WorkflowError`` when the function cannot be one.
     """
 
     def declare(fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]]) -> Workflow[T, *Ts]:
-        return Workflow(fn, name=name or getattr(fn, "__name__", ""), version=version)
+        return Workflow(fn, name=name or getattr(fn, "__name__", ""), version=version, limit=limit)
 
     return declare if fn is None else declare(fn)

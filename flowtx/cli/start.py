@@ -29,8 +29,7 @@ from flowtx_engine.journal.encoded import EncodedStore
 from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.records import Transaction, Write
 from flowtx_engine.journal.sql import open_store
-from flowtx_engine.kernel.events import Began
-from flowtx_engine.runtime.starting import check_gid, check_same, first_write, starts_at_of
+from flowtx_engine.runtime.starting import beginning_of, check_gid, check_same, first_write, starts_at_of
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,15 +79,17 @@ def start(
     now_at = time.time()
     starts_at = starts_at_of(*when, now_at=now_at)
     check_gid(gid or "made")
+    begins = beginning_of(loaded, payload, now_at=now_at, starts_at=starts_at)
     write, row, _ = first_write(
         payload,
         gid=gid or str(uuid.uuid4()),
         pattern="workflow",
         options=b"{}",
-        began=Began(workflow=loaded.name, version=loaded.version, starts_at=starts_at),
+        began=begins.began,
         owner="",
-        wake_at=now_at if starts_at is None else starts_at,
+        wake_at=begins.wake_at,
         now_at=now_at,
+        place=begins.place,
     )
     is_new, found = put(write, db=db, codec=load_codec(codec))
     if found is not None:

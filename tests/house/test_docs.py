@@ -132,6 +132,7 @@ RUN_HERE = {
     "docs/how-to/deadlines.md",
     "docs/how-to/encode-payloads.md",
     "docs/how-to/grpc-and-json-rpc.md",
+    "docs/how-to/limits.md",
     "docs/how-to/parallel-branches.md",
     "docs/how-to/start-later.md",
 }

@@ -323,6 +323,10 @@ class Journal:
         """Forget every transaction and all else but the nodes; for tests, when nothing is being written."""
         await self._ask(self._store.empty, self._commit_limiter)
 
+    async def ask_node(self, call: Callable[[Store], Answer]) -> Answer:
+        """Let the store answer something of the node's own doings: its places, schedules and code."""
+        return await self._node(lambda: call(self._store))
+
     async def _read(self, call: Callable[[], Answer]) -> Answer:
         return await self._ask(call, self._read_limiter)
 

@@ -70,6 +70,7 @@ class Kernel(Loop):
     """One run in memory."""
 
     __slots__ = (
+        "_has_place",
         "_heard",
         "_is_over",
         "_payload",
@@ -80,7 +81,6 @@ class Kernel(Loop):
         "cause",
         "ended",
         "phase",
-        "waits_for_place",
     )
 
     def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str) -> None:
@@ -89,7 +89,7 @@ class Kernel(Loop):
         self.phase: Phase = "new"
         self.ended: Ended | None = None
         self.cause: ErrorRecord | None = None  # what turned the run round
-        self.waits_for_place = False  # delayed until its limit has room for it
+        self._has_place = True  # False while its limit has no room for it
         self._workflow = workflow
         self._version = workflow.version
         self._payload = payload
@@ -123,6 +123,11 @@ class Kernel(Loop):
             orders = [order for order in orders if order.address not in self._withdrawn]
             self._withdrawn.clear()
         return orders
+
+    @property
+    def waits_for_place(self) -> bool:
+        """True while the run must not begin before its limit has room for it."""
+        return self.phase == "delayed" and not self._has_place
 
     @property
     def next_seq(self) -> int:
@@ -262,15 +267,14 @@ class Kernel(Loop):
             self._launch(args)
         else:
             self.phase = "delayed"
-            self.waits_for_place = fact.place is not None
+            self._has_place = fact.place is None
             timer = Sleep(until_at=fact.starts_at, where=self._workflow.where, name="start")
             self.set_timer(START, timer, partial(self._start, args, fact.starts_at))
 
     def _start(self, args: tuple[object, ...], starts_at: float) -> None:
         """Its time has come; it sees the time it was meant for, or when its turn came if it had to wait for one."""
-        if not self.waits_for_place:
+        if self._has_place:
             self._at = starts_at
-        self.waits_for_place = False
         self._launch(args)
 
     def _launch(self, args: tuple[object, ...]) -> None:

@@ -95,6 +95,8 @@ class Driver:
         try:
             async with trio.open_nursery() as nursery:
                 await self._begin()
+                if await self._waits_for_its_place():
+                    return
                 while await self._go_on(nursery):
                     pass
                 nursery.cancel_scope.cancel()
@@ -168,6 +170,16 @@ class Driver:
             put.answered.set()
         self._external.clear()
         return False
+
+    async def _waits_for_its_place(self) -> bool:
+        """Woken by something from outside before its limit had room for it: it goes on waiting, as nobody's."""
+        gid, node, now_at = self.transaction.gid, self._tools.node, self.transaction.updated_at
+        if not self._kernel.waits_for_place:
+            return False
+        if not await self._tools.journal.ask_node(lambda store: store.put_back(gid, node)):
+            return False
+        self.transaction = changed(self.transaction, RowChange(updated_at=now_at, owner="", wake_at=None))
+        return True
 
     async def _begin(self) -> None:
         """Bring the kernel to where the journal is."""

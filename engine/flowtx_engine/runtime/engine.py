@@ -29,7 +29,7 @@ from flowtx_engine.calls.attempt import Performer
 from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
-from flowtx_engine.journal.records import Filter, Transaction
+from flowtx_engine.journal.records import Filter, NewPlace, Transaction
 from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped
 from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.by_hand import ByHand
@@ -43,7 +43,7 @@ from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.replay import view_of_history
-from flowtx_engine.runtime.starting import check_gid, check_same, first_write, starts_at_of
+from flowtx_engine.runtime.starting import beginning_of, check_gid, check_same, first_write, starts_at_of
 from flowtx_engine.runtime.watch import Watch
 
 T = TypeVar("T")
@@ -244,17 +244,18 @@ class Engine:
         ``starts_at`` is when it begins, None: now. Raises as ``start`` does, but does not compare an existing
         transaction with this one.
         """
-        self._check_new(gid, payload, is_active=starts_at is None)
-        now_at = self.now_at()
+        begins = beginning_of(workflow, payload, now_at=self.now_at(), starts_at=starts_at)
+        self._check_new(gid, payload, is_active=begins.is_now)
         return await self._store_new(
             workflow,
             payload,
             gid=gid,
             pattern=pattern,
             options=options,
-            began=Began(workflow=workflow.name, version=workflow.version, starts_at=starts_at),
-            owner=self.node if starts_at is None else "",
-            wake_at=now_at if starts_at is None else starts_at,
+            began=begins.began,
+            owner=self.node if begins.is_now else "",
+            wake_at=begins.wake_at,
+            place=begins.place,
         )
 
     async def prepare(
@@ -312,6 +313,7 @@ class Engine:
         began: Began,
         owner: str,
         wake_at: float | None,
+        place: NewPlace | None = None,
     ) -> tuple[Transaction, bool]:
         if self._node.registry.add(workflow):
             self._node.look()
@@ -324,6 +326,7 @@ class Engine:
             owner=owner,
             wake_at=wake_at,
             now_at=self.now_at(),
+            place=place,
         )
         # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
         with trio.CancelScope(shield=True):
@@ -336,7 +339,8 @@ class Engine:
                 raise
             if row.owner:
                 self._node.drive(workflow, row, first)
-            elif wake_at is not None and wake_at < self.now_at() + self.limits.poll_s:  # before the next look
+            elif place is not None or (wake_at is not None and wake_at < self.now_at() + self.limits.poll_s):
+                # Due before the next look, or there may be room for it.
                 self._node.look()
         return row, True
 

@@ -7,15 +7,17 @@ transaction only. What a node owns and does not drive is stuck, and it is known 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 import trio
 
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.errors import JournalError, JournalUnavailable
+from flowtx_engine.journal.places import earlier
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event
+from flowtx_engine.runtime.admission import Admission
 from flowtx_engine.runtime.drive import STUCK, Driver, LostError, Tools
 from flowtx_engine.runtime.registry import Registry
 
@@ -36,6 +38,7 @@ class Node:
         self._gone = trio.Event()
         self._look = trio.Event()
         self._lost_answer = False
+        self._admission = Admission(tools, registry)
         self._claimed_while_active: set[str] = set()
         self.recovers = True
         """False: nothing that is due by time is taken up by itself; ``look`` must be called when this changes."""
@@ -138,7 +141,7 @@ class Node:
             # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
             self._tools.watch.tell(driver.transaction)
             self._gone.set()
-            if driver.transaction.wake_at is not None:
+            if driver.transaction.wake_at is not None or self.registry.is_limited(driver.transaction.workflow):
                 self._look.set()
 
     async def _note_stuck(self, driver: Driver, errors: ExceptionGroup[Exception]) -> None:
@@ -202,24 +205,35 @@ class Node:
             pause_s = self._tools.limits.poll_s
             try:
                 await self._adopt_lost()
+                admitted = await self._admission.admit(self._room)
+                self._take_all(admitted.transactions)
                 if await self._claim() == self._tools.limits.claim_max:
                     continue
-                next_at = await self._tools.journal.next_wake_at(self.registry.keys)
+                next_at = earlier(admitted.next_at, await self._tools.journal.next_wake_at(self.registry.keys))
                 if next_at is not None:
                     pause_s = min(pause_s, max(0.0, next_at - self._tools.clock.now_at()))
             except JournalUnavailable as error:
                 log.warning("the journal could not be searched for due transactions: %s", error)
+                self._lost_answer = True  # what was claimed may be ours all the same
                 pause_s = min(pause_s, self._tools.limits.journal_pause_max_s)
             with trio.move_on_after(pause_s):
                 await self._look.wait()
 
     async def _claim(self) -> int:
-        room = min(self._tools.limits.claim_max, self._tools.limits.active_max - len(self.active))
+        room = self._room
         if room <= 0 or not self.registry.keys:
             return 0
         claimed = await self._tools.journal.claim(
             self._tools.node, self._tools.clock.now_at(), room, self.registry.keys
         )
+        self._take_all(claimed)
+        return len(claimed)
+
+    @property
+    def _room(self) -> int:
+        return min(self._tools.limits.claim_max, self._tools.limits.active_max - len(self.active))
+
+    def _take_all(self, claimed: Sequence[Transaction]) -> None:
         for row in claimed:
             if row.gid in self.active:
                 # It was parked, and its driver has not gone yet, or has something to do again. Whichever it is, what
@@ -228,7 +242,6 @@ class Node:
                 self._claimed_while_active.add(row.gid)
             else:
                 self._drive_claimed(row)
-        return len(claimed)
 
     async def take_up(self, row: Transaction, *, timers_until_at: float | None = None) -> Driver | None:
         """Drive a transaction that was claimed; None when there is nothing to drive any more."""

@@ -7,11 +7,12 @@ memory until its time has come, and whoever asks for the same gid again gets the
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flowtx_dsl.errors import GidTaken, WorkflowError
 from flowtx_dsl.workflow import AnyWorkflow
-from flowtx_engine.journal.records import NewTransaction, Transaction, Write, row_of_new
+from flowtx_engine.journal.records import NewPlace, NewTransaction, Transaction, Write, row_of_new
 from flowtx_engine.kernel.events import Began, Event
 from flowtx_engine.runtime.history import row_of
 
@@ -66,6 +67,36 @@ def _checked(instant: float) -> float:
     return instant
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """How a run begins: its first fact, when it is due, and the place it waits for; ``is_now``: whoever asks drives."""
+
+    began: Began
+    is_now: bool
+    wake_at: float | None
+    place: NewPlace | None
+
+
+def beginning_of(workflow: AnyWorkflow, payload: bytes, *, now_at: float, starts_at: float | None) -> Beginning:
+    """How a run of this workflow begins; raises ``WorkflowError`` when its limit has no key for the input.
+
+    A run that waits for a place is due at no time: being admitted makes it so.
+    """
+    name, version = workflow.name, workflow.version
+    if workflow.limit is None:
+        began = Began(workflow=name, version=version, starts_at=starts_at)
+        wake_at = now_at if starts_at is None else starts_at
+        return Beginning(began=began, is_now=starts_at is None, wake_at=wake_at, place=None)
+    key = workflow.limit.key_of(workflow.signature.decode_args(payload), what=f"workflow {name}")
+    due_at = now_at if starts_at is None else starts_at
+    return Beginning(
+        began=Began(workflow=name, version=version, starts_at=due_at, place=key),
+        is_now=False,
+        wake_at=None,
+        place=NewPlace(key=key, due_at=due_at),
+    )
+
+
 def first_write(
     payload: bytes,
     *,
@@ -76,6 +107,7 @@ def first_write(
     owner: str,
     wake_at: float | None,
     now_at: float,
+    place: NewPlace | None = None,
 ) -> tuple[Write, Transaction, Event]:
     """What begins a run in the journal; with its row (the id is the database's to give) and its first event.
 
@@ -92,5 +124,6 @@ def first_write(
         input=payload,
         options=options,
         created_at=now_at,
+        place=place,
     )
     return Write(gid=gid, rows=(row_of(gid, first),), change=new), row_of_new(0, gid, new), first
