@@ -53,11 +53,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow's transaction as prepareWorkflow tells it; ``result`` is what was submitted, base64."""
+    """A workflow's transaction as prepareWorkflow tells it; ``result`` is base64, ``options`` JSON (spec 2.5)."""
 
     status: str = ""
     rollback_reason: str = ""
     result: str = ""
+    options: str = ""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

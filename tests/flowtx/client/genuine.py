@@ -185,6 +185,8 @@ class GenuineDtm(http.server.ThreadingHTTPServer):
     def _prepare_workflow(self, body: dict[str, Any]) -> Said:
         trans = self.transactions.setdefault(body["gid"], Trans(fields=body))
         found = {"gid": body["gid"], "status": trans.status, "id": 0, "create_time": "2026-01-05T10:00:00Z"}
+        stored = {name: trans.fields[name] for name in ("request_timeout", "branch_headers") if name in trans.fields}
+        found["options"] = json.dumps({**stored, "concurrent": False})
         found |= {"rollback_reason": trans.reason} if trans.reason else {}
         found |= {"result": trans.result} if trans.result else {}
         progresses = [
