@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -10,19 +9,20 @@ from urllib.parse import quote
 
 import trio
 
-from tests.compat.web import ANSWER_MAX_S, Answer, Participant, ask
+from tests.compat.control import Control
+from tests.compat.web import ANSWER_MAX_S, Answer, ask
 
 API = "/api/dtmsvr"
 SUCCESS = b'{"dtm_result":"SUCCESS"}'
 
-_numbers = itertools.count(1)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dtm:
-    """The server at ``url``."""
+    """The server at ``url``; ``grpc`` is ``host:port``, and ``control`` is there when it runs in test mode."""
 
     url: str
+    grpc: str = ""
+    control: Control | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()) -> Answer:
         """Any request; ``path`` counts from the server's root."""
@@ -36,6 +36,11 @@ class Dtm:
         """POST a body: bytes as they are, everything else as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.ask("POST", f"{API}/{operation}", content)
+
+    async def json_rpc(self, method: str, params: object, **envelope: object) -> Answer:
+        """Call a method of the JSON-RPC API."""
+        request = {"jsonrpc": "2.0", "id": "an id", "method": method, "params": params, **envelope}
+        return await self.ask("POST", "/api/json-rpc", json.dumps(request).encode())
 
     async def query(self, gid: str) -> dict[str, Any]:
         """What ``query`` says of a gid."""
@@ -53,6 +58,10 @@ class Dtm:
         """The states of a transaction's branch rows in their order, as the checks write them: ``P S P S``."""
         return " ".join(row["status"][0].upper() for row in (await self.query(gid))["branches"])
 
+    async def ops(self, gid: str) -> list[str]:
+        """The branch rows of a transaction in their order, as ``01 compensate``."""
+        return [f"{row['branch_id']} {row['op']}" for row in (await self.query(gid))["branches"]]
+
     async def is_stored(self, gid: str) -> bool:
         """True when the server knows the gid."""
         return (await self.query(gid))["transaction"] is not None
@@ -64,14 +73,13 @@ class Dtm:
                 await trio.sleep(0.01)
         return found
 
+    async def visit(self, gid: str, *, due_in_s: float = 180.0, now_in_s: float = 0.0) -> dict[str, Any]:
+        """Let recovery visit the transaction, which must be the one that is due; the transaction afterwards."""
+        assert self.control is not None
+        assert await self.control.visit(due_in_s=due_in_s, now_in_s=now_in_s) == gid
+        return await self.transaction(gid)
 
-def new_gid() -> str:
-    """A gid no other test has."""
-    return f"gid-{next(_numbers)}"
-
-
-def saga(participant: Participant, *actions: str, **more: object) -> dict[str, Any]:
-    """A saga whose step ``/a`` is taken back by ``/a-undo``, with the payload ``{"step":"/a"}``."""
-    steps = [{"action": participant.url + path, "compensate": f"{participant.url}{path}-undo"} for path in actions]
-    payloads = [json.dumps({"step": path}) for path in actions]
-    return {"gid": new_gid(), "trans_type": "saga", "steps": steps, "payloads": payloads, **more}
+    async def check_nothing_is_due(self, *, due_in_s: float) -> None:
+        """Fail when recovery would find something to visit so many seconds from now."""
+        assert self.control is not None
+        assert await self.control.visit(due_in_s=due_in_s) == ""

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.compat.dtm import SUCCESS, Dtm, new_gid, saga
+from tests.compat.dtm import SUCCESS, Dtm
+from tests.compat.orders import new_gid, saga
 from tests.compat.web import Participant
 
 PARTICIPANTLESS = {"trans_type": "saga", "steps": [{"action": "", "compensate": ""}], "payloads": [""]}
@@ -119,7 +120,8 @@ async def test_012_nulls_are_empty(dtm: Dtm) -> None:
 
 async def test_013_unknown_keys_are_ignored(dtm: Dtm) -> None:
     extra = b'"passthrough_headers":["a"],"subType":1,"subType":2,"branch_id":"","phase2_url":null,"barrier_id":0'
-    answer = await dtm.post("submit", b'{"gid":"extra","trans_type":"saga",' + extra + b"}")
+    gid = new_gid().encode()
+    answer = await dtm.post("submit", b'{"gid":"' + gid + b'","trans_type":"saga",' + extra + b"}")
     assert (answer.status, answer.body) == (200, SUCCESS)
 
 
@@ -131,10 +133,11 @@ async def test_014_the_case_of_keys_does_not_matter(dtm: Dtm, participant: Parti
 
 
 async def test_015_semicolons_and_newlines_are_taken_out_of_the_gid(dtm: Dtm, participant: Participant) -> None:
-    answer = await dtm.post("submit", saga(participant, "/a", gid="a;b\r\nc d", wait_result=True))
+    given = new_gid()
+    answer = await dtm.post("submit", saga(participant, "/a", gid=f"{given};b\r\nc d", wait_result=True))
     assert answer.status == 200
-    assert (await dtm.transaction("abc d"))["gid"] == "abc d"
-    assert participant.calls[0].query == "branch_id=01&gid=abc+d&op=action&trans_type=saga"
+    assert (await dtm.transaction(f"{given}bc d"))["gid"] == f"{given}bc d"
+    assert participant.calls[0].query == f"branch_id=01&gid={given}bc+d&op=action&trans_type=saga"
 
 
 async def test_016_fewer_payloads_than_steps_are_an_error_and_nothing_is_stored(
@@ -182,7 +185,7 @@ async def test_the_content_type_of_a_request_does_not_matter(dtm: Dtm) -> None:
         answer = await dtm.ask(
             "POST",
             "/api/dtmsvr/submit",
-            body.replace(b"gid-", content_type[-4:].encode() + b"-"),
+            body.replace(b"gid-", content_type[-4:].encode() + b"-gid-"),
             (("Content-Type", content_type),),
         )
         assert (answer.status, answer.body) == (200, SUCCESS)
@@ -201,11 +204,11 @@ async def test_a_body_over_the_limit_is_refused_in_words(dtm: Dtm) -> None:
 
 
 @pytest.mark.parametrize("gid", ["", "x" * 129, None])
-async def test_a_gid_that_cannot_be_is_refused_and_nothing_is_stored(dtm: Dtm, gid: str | None) -> None:
-    answer = await dtm.post("submit", {"gid": gid, "trans_type": "saga"})
+async def test_a_gid_that_cannot_be_is_refused_and_nothing_is_stored(fresh_dtm: Dtm, gid: str | None) -> None:
+    answer = await fresh_dtm.post("submit", {"gid": gid, "trans_type": "saga"})
     assert answer.status == 500
     assert "the gid" in answer.json["message"]
-    assert (await dtm.get("all")).json["transactions"] == []
+    assert (await fresh_dtm.get("all")).json["transactions"] == []
 
 
 async def test_a_client_cannot_set_what_is_the_servers(dtm: Dtm) -> None:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from tests.compat.dtm import SUCCESS, Dtm, new_gid, saga
+from tests.compat.dtm import SUCCESS, Dtm
+from tests.compat.orders import new_gid, saga
 from tests.compat.web import Participant, Reply
 
 
@@ -63,24 +64,24 @@ async def test_022_query_of_an_unknown_gid_finds_nothing(dtm: Dtm) -> None:
     assert (answer.status, answer.body) == (200, b'{"branches":[],"transaction":null}')
 
 
-async def test_023_024_pages_follow_each_other_to_the_last(dtm: Dtm) -> None:
-    gids = await submitted(dtm, 3)
+async def test_023_024_pages_follow_each_other_to_the_last(fresh_dtm: Dtm) -> None:
+    gids = await submitted(fresh_dtm, 3)
     seen: list[str] = []
     position = ""
     for _ in range(3):
-        page = (await dtm.get(f"all?limit=1&position={position}")).json
+        page = (await fresh_dtm.get(f"all?limit=1&position={position}")).json
         seen += [row["gid"] for row in page["transactions"]]
         position = page["next_position"]
         assert position
     assert seen == list(reversed(gids))
-    assert (await dtm.get(f"all?limit=1&position={position}")).json == {"next_position": "", "transactions": []}
-    assert (await dtm.get("all?limit=1000&position=")).json["next_position"] == ""
+    assert (await fresh_dtm.get(f"all?limit=1&position={position}")).json == {"next_position": "", "transactions": []}
+    assert (await fresh_dtm.get("all?limit=1000&position=")).json["next_position"] == ""
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1000"])
-async def test_a_limit_of_nothing_is_everything(dtm: Dtm, limit: str) -> None:
-    gids = await submitted(dtm, 3)
-    page = (await dtm.get(f"all?limit={limit}")).json
+async def test_a_limit_of_nothing_is_everything(fresh_dtm: Dtm, limit: str) -> None:
+    gids = await submitted(fresh_dtm, 3)
+    page = (await fresh_dtm.get(f"all?limit={limit}")).json
     assert [row["gid"] for row in page["transactions"]] == list(reversed(gids))
 
 
@@ -93,16 +94,16 @@ async def test_025_all_with_a_gid_is_that_one(dtm: Dtm) -> None:
     assert unknown.body == b'{"next_position":"7","transactions":null}'
 
 
-async def test_026_027_all_filters_by_status_type_and_time(dtm: Dtm, participant: Participant) -> None:
+async def test_026_027_all_filters_by_status_type_and_time(fresh_dtm: Dtm, participant: Participant) -> None:
     before_ms = int(time.time() * 1000)
-    gids = await submitted(dtm, 2)
+    gids = await submitted(fresh_dtm, 2)
     participant.replies("/a", Reply(status=500))
     unfinished = saga(participant, "/a", wait_result=True)
-    await dtm.post("submit", unfinished)
+    await fresh_dtm.post("submit", unfinished)
     after_ms = int(time.time() * 1000)
 
     async def listed(query: str) -> list[str]:
-        page = (await dtm.get(f"all?{query}")).json
+        page = (await fresh_dtm.get(f"all?{query}")).json
         assert page["next_position"] == ""
         return [row["gid"] for row in page["transactions"]]
 

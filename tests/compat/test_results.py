@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from tests.compat.dtm import SUCCESS, Dtm, saga
+from tests.compat.dtm import SUCCESS, Dtm
+from tests.compat.orders import saga
 from tests.compat.web import Participant, Reply
 
 BASE_S = 10

@@ -8,7 +8,8 @@ from datetime import datetime
 
 import trio
 
-from tests.compat.dtm import SUCCESS, Dtm, new_gid, saga
+from tests.compat.dtm import SUCCESS, Dtm
+from tests.compat.orders import new_gid, saga
 from tests.compat.web import Participant, Reply
 
 OpenDtm = Callable[..., Awaitable[Dtm]]
