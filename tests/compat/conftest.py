@@ -9,7 +9,6 @@ FLOWTX_COMPAT_CONTROL name its gRPC address and the control API of its test mode
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import replace
 from functools import partial
@@ -20,24 +19,14 @@ import trio
 
 from flowtx.server import serve
 from flowtx.settings import Settings
-from tests.compat.control import Control
 from tests.compat.dtm import Dtm
-from tests.compat.server import running_server
+from tests.compat.grpc_wire import GrpcParticipant
+from tests.compat.server import foreign_server, running_server
 from tests.compat.ways import WAYS, Way
 from tests.compat.web import Participant
 
 FRONTS: dict[str, dict[str, object]] = {"quart": {}}
 """What can stand before the operations, and the settings that choose it: every test runs over each."""
-
-
-def _foreign() -> Dtm | None:
-    """The running server that the environment names."""
-    if not (url := os.environ.get("FLOWTX_COMPAT_URL")):
-        return None
-    control = os.environ.get("FLOWTX_COMPAT_CONTROL")
-    return Dtm(
-        url=url, grpc=os.environ.get("FLOWTX_COMPAT_GRPC", ""), control=Control(url=control) if control else None
-    )
 
 
 @pytest.fixture(scope="session", params=list(FRONTS))
@@ -47,7 +36,7 @@ def front(request: pytest.FixtureRequest) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def shared_server(front: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Generator[Dtm]:
-    if foreign := _foreign():
+    if foreign := foreign_server():
         yield foreign
         return
     with running_server(tmp_path_factory.mktemp("shared"), front) as dtm:
@@ -56,7 +45,7 @@ def shared_server(front: dict[str, object], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def clocked_server(front: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Generator[Dtm]:
-    if foreign := _foreign():
+    if foreign := foreign_server():
         if foreign.control is None:
             pytest.skip("the server at FLOWTX_COMPAT_URL has no test mode; name its control API: FLOWTX_COMPAT_CONTROL")
         yield foreign
@@ -95,6 +84,14 @@ async def participant(nursery: trio.Nursery) -> Participant:
 
 
 @pytest.fixture
+def grpc_participant() -> Generator[GrpcParticipant]:
+    participant = GrpcParticipant()
+    stop = participant.start()
+    yield participant
+    stop()
+
+
+@pytest.fixture
 async def open_dtm(
     nursery: trio.Nursery, tmp_path: Path, front: dict[str, object]
 ) -> AsyncGenerator[Callable[..., Awaitable[Dtm]]]:
@@ -103,7 +100,7 @@ async def open_dtm(
     stop = trio.Event()
 
     async def open_with(**changes: object) -> Dtm:
-        if foreign := _foreign():
+        if foreign := foreign_server():
             if changes or not foreign.control:
                 pytest.skip("this test starts a server of its own; run it without FLOWTX_COMPAT_URL")
             await foreign.control.ask("POST", "/reset")

@@ -68,7 +68,7 @@ def _described() -> Callable[[str], type[Message]]:
         for number, field_name, kind in fields:
             _add_field(message, number, field_name, kind)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]  # the types of protobuf leave this one out
+    pool.Add(file)
     return lambda name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 
@@ -162,13 +162,11 @@ async def ask_grpc(target: str, method: str, body: bytes = b"") -> GrpcTold:
 def _ask_in_thread(target: str, method: str, body: bytes) -> GrpcTold:
     with _no_two_at_once:
         channel = _channels.setdefault(target, grpc.insecure_channel(target))
-    try:
-        return GrpcTold(
-            code=grpc.StatusCode.OK, details="", body=channel.unary_unary(method)(body, timeout=ANSWER_MAX_S)
-        )
-    except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)
-        return GrpcTold(code=error.code(), details=error.details() or "")
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+    future = call.future(body, timeout=ANSWER_MAX_S)
+    failed = future.exception()
+    code, details = future.code(), future.details() or ""
+    return GrpcTold(code=code, details=details, body=b"" if failed else future.result())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,4 +232,8 @@ class GrpcParticipant(grpc.GenericRpcHandler):
         server = grpc.server(ThreadPoolExecutor(4), handlers=[self])
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
-        return lambda: server.stop(None).wait() and None
+
+        def stop() -> None:
+            server.stop(None).wait()
+
+        return stop

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
@@ -24,24 +23,31 @@ NOT_FORESEEN = "nobody foresaw"
 """What the log says when the server met an error that it has no words for."""
 
 
+def foreign_server() -> Dtm | None:
+    """The running server that the environment names: FLOWTX_COMPAT_URL, FLOWTX_COMPAT_GRPC, FLOWTX_COMPAT_CONTROL."""
+    if not (url := os.environ.get("FLOWTX_COMPAT_URL")):
+        return None
+    control = os.environ.get("FLOWTX_COMPAT_CONTROL")
+    grpc = os.environ.get("FLOWTX_COMPAT_GRPC", "")
+    return Dtm(url=url, grpc=grpc, control=Control(url=control) if control else None)
+
+
 @contextmanager
 def running_server(folder: Path, settings: Mapping[str, object], *, is_test_mode: bool = False) -> Generator[Dtm]:
     """A server on a database in ``folder`` with these settings changed; it is asked to stop on leaving."""
     command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--db", f"sqlite:///{folder}/flowtx.db"]
-    command += ["--bind", "127.0.0.1:0"]
+    command += ["--bind", "127.0.0.1:0", "--grpc-bind", "127.0.0.1:0"]
     for name, value in settings.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
-    control = None
     if is_test_mode:
-        port = free_port()
-        command += ["--test-mode", "--test-port", str(port)]
-        control = Control(url=f"http://127.0.0.1:{port}")
+        command += ["--test-mode", "--test-port", "0"]
     log = folder / "log"
     with log.open("ab") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=clean_environ())
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=clean_environ(), bufsize=0)
     try:
-        said = _first_line(process, log)
-        yield Dtm(url=_word(said, "http://"), control=control)
+        control = Control(url=_word(_next_line(process, log), "http://")) if is_test_mode else None
+        said = _next_line(process, log)
+        yield Dtm(url=_word(said, "http://"), grpc=_word(said, "grpc://").removeprefix("grpc://"), control=control)
         process.terminate()
         assert process.wait(ENDED_MAX_S) == 0, log.read_text()
     finally:
@@ -58,15 +64,8 @@ def clean_environ() -> dict[str, str]:
     return {**clean, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))}
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
-def _first_line(process: subprocess.Popen[bytes], log: Path) -> str:
-    """What the server prints when it can be called."""
+def _next_line(process: subprocess.Popen[bytes], log: Path) -> str:
+    """A line that the server prints: in test mode where its control API is, then where it can be called."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], READY_MAX_S)
     assert ready, f"the server said nothing in {READY_MAX_S} s; its log: {log.read_text()}"

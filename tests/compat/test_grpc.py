@@ -20,8 +20,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from flowtx.server import serve
 from flowtx.settings import Settings
-from tests.compat.dtm import Dtm, new_gid
+from tests.compat.dtm import Dtm
 from tests.compat.grpc_side import Ended, GrpcDtm, GrpcParticipant, Messages, until
+from tests.compat.orders import new_gid
 from tests.compat.web import Participant, Reply
 
 PROTOS = Path(__file__).parents[2] / "docs" / "reference" / "proto"

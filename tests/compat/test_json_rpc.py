@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.compat.dtm import Dtm, new_gid, saga
+from tests.compat.dtm import Dtm
+from tests.compat.orders import new_gid, saga
 from tests.compat.web import Answer, Participant, Reply
 
 PATH = "/api/json-rpc"

@@ -74,11 +74,13 @@ async def _read_answer(connection: h11.Connection, stream: trio.SocketStream) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """How a participant answers: after ``delay_s`` seconds."""
+    """How a participant answers: after ``delay_s`` seconds; ``closes`` ends the connection afterwards."""
 
     status: int = 200
     body: bytes = b'{"dtm_result":"SUCCESS"}'
     delay_s: float = 0.0
+    is_chunked: bool = False
+    closes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +176,9 @@ class Participant:
         script = self._scripts.get(path, [Reply()])
         reply = script.pop(0) if len(script) > 1 else script[0]
         await trio.sleep(reply.delay_s)
-        out = connection.send(
-            h11.Response(status_code=reply.status, headers=[("Content-Length", str(len(reply.body)))])
-        )
+        length = ("Transfer-Encoding", "chunked") if reply.is_chunked else ("Content-Length", str(len(reply.body)))
+        last = [("Connection", "close")] if reply.closes else []
+        out = connection.send(h11.Response(status_code=reply.status, headers=[length, *last]))
         out += connection.send(h11.Data(data=reply.body)) or b""
         out += connection.send(h11.EndOfMessage()) or b""
         await stream.send_all(out)

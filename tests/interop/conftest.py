@@ -1,21 +1,27 @@
-"""The world of the interop tests: ``flowtx serve`` as a process of its own, and a scripted participant."""
+"""The world of the interop tests: ``flowtx serve`` as a process of its own, a scripted participant, and a bank in Go.
+
+With FLOWTX_COMPAT_URL and FLOWTX_COMPAT_GRPC the tests ask a server that runs already, as those of ``compat`` do.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
-import sys
-from collections.abc import AsyncGenerator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.compat.dtm import Dtm
+from tests.compat.server import clean_environ, foreign_server, running_server
 from tests.compat.web import Participant
+from tests.interop.bank import DATABASES, Bank, Database, need
 
-ROOT = Path(__file__).parents[2]
-STARTED_MAX_S = 20
+GO_PROGRAM = Path(__file__).parent / "go"
+BUILT_MAX_S = 600
 
 
 @pytest.fixture
@@ -27,34 +33,73 @@ async def participant(nursery: trio.Nursery) -> Participant:
 
 @pytest.fixture
 def environ() -> dict[str, str]:
-    """Of a child process that imports flowtx from this checkout, with no setting of the machine's own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWTX_")}
-    return {**clean, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))}
+    return clean_environ()
 
 
-@pytest.fixture
-async def dtm(tmp_path: Path, environ: dict[str, str]) -> AsyncGenerator[Dtm]:
-    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", "off"]
-    command += ["--db", f"sqlite:///{tmp_path}/flowtx.db"]
-    process = await trio.lowlevel.open_process(command, env=environ, stdout=subprocess.PIPE)
+@pytest.fixture(scope="session")
+def dtm(tmp_path_factory: pytest.TempPathFactory) -> Generator[Dtm]:
+    if foreign := foreign_server():
+        yield foreign
+        return
+    with running_server(tmp_path_factory.mktemp("interop"), {}) as dtm:
+        yield dtm
+
+
+@pytest.fixture(scope="session")
+def databases() -> dict[str, Database]:
+    """The databases that the environment names, each with the barrier's table and accounts."""
+    urls = {name: os.environ.get(variable) for name, (variable, _) in DATABASES.items()}
+    return {name: Database.at(name, url) for name, url in urls.items() if url}
+
+
+@pytest.fixture(scope="session")
+def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bank, built; its modules come from Go's proxy the first time."""
+    if not (go := shutil.which("go")):
+        pytest.skip("Go is missing, 1.19 or newer (apt-get install golang-go): DTM's Go client is not tried")
+    built = tmp_path_factory.mktemp("go") / "bank"
+    fetched = subprocess.run(
+        [go, "mod", "download"], cwd=GO_PROGRAM, capture_output=True, text=True, timeout=BUILT_MAX_S, check=False
+    )
+    if fetched.returncode:
+        pytest.skip(f"the modules of tests/interop/go cannot be fetched: {fetched.stderr[-500:]}")
+    made = subprocess.run(
+        [go, "build", "-o", str(built), "."],
+        cwd=GO_PROGRAM,
+        capture_output=True,
+        text=True,
+        timeout=BUILT_MAX_S,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return built
+
+
+@pytest.fixture(scope="session")
+def bank(
+    go_program: Path, dtm: Dtm, databases: dict[str, Database], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Bank]:
+    """The bank, serving."""
+    confs = {name: database.conf for name, database in databases.items()}
+    command = [str(go_program), "-dtm", f"{dtm.url}/api/dtmsvr", "-dtm-grpc", dtm.grpc, "-databases", json.dumps(confs)]
+    log = tmp_path_factory.mktemp("bank") / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
+    assert process.stdout is not None
     try:
-        yield Dtm(url=await _address_of(process))
-        process.terminate()
-        with trio.fail_after(STARTED_MAX_S):
-            assert await process.wait() == 0
+        said = process.stdout.readline()
+        assert said, log.read_text()
+        yield Bank(url=json.loads(said)["url"], dtm=dtm)
+        assert process.poll() is None, log.read_text()
     finally:
         process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
+        process.wait()
+        process.stdout.close()
 
 
-async def _address_of(process: trio.Process) -> str:
-    """The address in the line that the server prints when it can be called."""
-    assert process.stdout is not None
-    said = b""
-    with trio.fail_after(STARTED_MAX_S):
-        while b"\n" not in said:
-            part = await process.stdout.receive_some()
-            assert part, f"flowtx serve ended with {await process.wait()}"
-            said += part
-    return next(word for word in said.decode().replace(",", " ").split() if word.startswith("http://"))
+@pytest.fixture(params=list(DATABASES))
+def store(request: pytest.FixtureRequest, databases: dict[str, Database]) -> str:
+    """Each database in turn."""
+    name: str = request.param
+    need(databases, name)
+    return name
