@@ -17,13 +17,13 @@ from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 from quart import Quart
 
+from flowtx.dtm.branches import PATTERNS
 from flowtx.dtm.http import make_app
 from flowtx.dtm.listening import BACKLOG_MAX, listen
 from flowtx.dtm.operations.desk import Desk
-from flowtx.dtm.sagas import STEPS_MAX
+from flowtx.dtm.orders import STEPS_MAX
 from flowtx.dtm.test_mode import make_control_app
 from flowtx.settings import Settings
-from flowtx_dsl.patterns.saga import saga
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
 from flowtx_engine.runtime.clock import MovableClock
@@ -31,7 +31,7 @@ from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine
 
-WORKFLOWS: tuple[AnyWorkflow, ...] = (saga,)
+WORKFLOWS: tuple[AnyWorkflow, ...] = tuple(PATTERNS.values())
 """DTM's patterns that this version runs."""
 
 

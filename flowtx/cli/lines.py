@@ -6,15 +6,14 @@ The law of this file: nothing is left out and nothing is made up: each line is o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import msgspec
 
-from flowtx.dtm.wire.views import saga_order_of
-from flowtx_dsl.patterns.saga import addresses_of, first_call_of
-from flowtx_engine.journal.codec import is_encoded
+from flowtx.dtm.branches import Place, is_pattern, replayed
+from flowtx_dsl.patterns.calling import WORD, Word
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import (
     Attempted,
@@ -36,10 +35,10 @@ from flowtx_engine.kernel.events import (
 from flowtx_engine.kernel.kernel import START
 from flowtx_engine.runtime.history import reason_of
 
-Op = Literal["action", "compensate", "confirm", ""]
 Mood = Literal["good", "bad", "waiting", "plain"]
 
-BranchOf = Callable[[str], str]
+Places = Mapping[str, Place]
+"""Of which branch of one of DTM's patterns each address speaks."""
 
 COMPENSATION, CONFIRMATION = "/c", "/m"
 """What the address of what settles a step ends in; before it stands the address of the step."""
@@ -51,11 +50,11 @@ SHOWN_MAX = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One event: ``place`` is the address, or for a saga the branch; ``op`` is DTM's word for what was asked."""
+    """One event: ``place`` is the address, or for DTM's patterns the branch; ``op`` is what was asked."""
 
     at: float
     place: str
-    op: Op
+    op: str
     what: str
     outcome: str
     mood: Mood
@@ -64,10 +63,9 @@ class Line:
 
 def lines_of(transaction: Transaction, events: Sequence[Event], encoded: Collection[int] = ()) -> list[Line]:
     """The lines of a transaction's journal; of the events with an ``encoded`` seq only the head could be read."""
-    branch_of = _branches_of(transaction)
+    places = replayed(transaction, events).places if is_pattern(transaction) and not encoded else None
     return [
-        _veiled(event, _line_of(event, None)) if event.seq in encoded else _line_of(event, branch_of)
-        for event in events
+        _veiled(event, _line_of(event, None)) if event.seq in encoded else _line_of(event, places) for event in events
     ]
 
 
@@ -79,33 +77,26 @@ def _veiled(event: Event, line: Line) -> Line:
     return line if isinstance(fact, Began | Fired) else dataclasses.replace(line, note=ENCODED)
 
 
-def _branches_of(transaction: Transaction) -> BranchOf | None:
-    """What finds a saga's branch by the address of any of its calls; None for what has no branches."""
-    if transaction.pattern != "saga" or is_encoded(transaction.input):
-        return None
-    order = saga_order_of(transaction)
-    branches = {address: step.branch_id for address, step in zip(addresses_of(order), order.steps, strict=True)}
-    return lambda address: branches.get(first_call_of(order, address), address)
-
-
-def _line_of(event: Event, branch_of: BranchOf | None) -> Line:
+def _line_of(event: Event, places: Places | None) -> Line:
     fact = event.fact
     match fact:
         case Attempted() | Succeeded() | Refused() | Failed():
-            return _step_line(event, fact, branch_of)
+            return _step_line(event, fact, places)
         case Began():
             outcome = "began" if fact.starts_at is None and fact.place is None else "begins later"
             return _run_line(event, f"{fact.workflow} version {fact.version}", outcome)
         case Fired() if event.address == START:
             return _run_line(event, "start", "is due")
-        case Fired() if branch_of is not None:
-            return _run_line(event, "timeout", "has come")
+        case Fired() if places is not None:
+            return _run_line(event, "timer", "has come")
         case Fired():
             return Line(at=event.at, place=event.address, op="", what="sleep", outcome="is over", mood="plain")
         case Cancelled():
             return _run_line(event, "cancel", "was asked for", note=fact.reason)
         case Stopped():
             return _run_line(event, "stop", "by force", mood="bad", note=fact.reason)
+        case Signalled() if places is not None and fact.name == WORD:
+            return _word_line(event, msgspec.json.decode(fact.value, type=Word))
         case Signalled():
             return _run_line(event, f"signal {fact.name}", "came", note=cut(bytes(fact.value).decode()))
         case Hastened():
@@ -125,21 +116,31 @@ def _run_line(event: Event, what: str, outcome: str, *, mood: Mood = "plain", no
     return Line(at=event.at, place="", op="", what=what, outcome=outcome, mood=mood, note=note)
 
 
-def _step_line(event: Event, fact: StepFact, branch_of: BranchOf | None) -> Line:
+_WORDS = {"branch": "was registered", "submit": "was asked for", "abort": "was asked for", "hurry": "was asked for"}
+
+
+def _word_line(event: Event, word: Word) -> Line:
+    """What a front end said to one of DTM's patterns."""
+    told = word.reason or ("" if bytes(word.data) == b"null" else bytes(word.data).decode())
+    return _run_line(event, word.kind, _WORDS[word.kind], note=cut(told))
+
+
+def _step_line(event: Event, fact: StepFact, places: Places | None) -> Line:
     outcome, mood, note = _outcome_of(event, fact)
     step = event.address.removesuffix(COMPENSATION).removesuffix(CONFIRMATION)
+    place = None if places is None else places.get(event.address)
     return Line(
         at=event.at,
-        place=step if branch_of is None else branch_of(step),
-        op=_op_of(event.address),
-        what=spell_call(fact.call) if branch_of is None else spell_saga_call(fact.call),
+        place=step if place is None else place.branch_id,
+        op=_op_of(event.address) if place is None else place.op,
+        what=spell_call(fact.call) if place is None else spell_branch_call(fact.call),
         outcome=outcome if fact.attempt == 1 else f"{outcome}, attempt {fact.attempt}",
         mood=mood,
         note=cut(note),
     )
 
 
-def _op_of(address: str) -> Op:
+def _op_of(address: str) -> str:
     if address.endswith(COMPENSATION):
         return "compensate"
     return "confirm" if address.endswith(CONFIRMATION) else "action"
@@ -168,8 +169,8 @@ def spell_call(call: CallRecord) -> str:
     return cut(f"{call.name} {args}".rstrip() if "://" in call.name else f"{call.name}({args})")
 
 
-def spell_saga_call(call: CallRecord) -> str:
-    """A call of a saga: the URL and the body, which its client gave as text."""
+def spell_branch_call(call: CallRecord) -> str:
+    """A call of a branch: the URL and the body, which its client gave as text."""
     if call.digest:
         return spell_call(call)
     return cut(" ".join([call.name, *msgspec.json.decode(call.args, type=list[str])]).rstrip())

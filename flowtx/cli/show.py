@@ -28,7 +28,7 @@ from flowtx.cli.printing import (
 )
 from flowtx.cli.reading import reading
 from flowtx.cli.task_tree import tree_of
-from flowtx.dtm.wire.views import saga_order_of, view_saga_branches
+from flowtx.dtm.branches import PATTERNS, replayed
 from flowtx_dsl.errors import NondeterminismError, NoSuchTransaction
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import is_encoded, stored_size
@@ -38,6 +38,8 @@ from flowtx_engine.kernel.view import RunView, view_of_journal
 from flowtx_engine.runtime.history import event_in_clear
 from flowtx_engine.runtime.replay import view_of_history
 
+TAKES_BACK = frozenset({"compensate", "cancel", "rollback"})
+"""The ops that take a branch back."""
 WAITS_SHOWN_MAX = 10
 """So many branches that a saga waits for are named; the others are counted."""
 
@@ -169,7 +171,7 @@ def pictures_of(
     row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), tasks: Tasks = NO_TASKS, *, now_at: float
 ) -> list[RenderableType]:
     """What a person reads: the transaction in a few lines, what it waits for, then its journal."""
-    place = "branch" if row.pattern == "saga" else "address"
+    place = "branch" if row.workflow in PATTERNS else "address"
     pictures: list[RenderableType] = [header_of(row, events, now_at=now_at)]
     if tasks.complaint:
         pictures += ["", Text(tasks.complaint, "red")]
@@ -190,10 +192,9 @@ def header_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Ta
 
 def _facts_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Iterator[tuple[str, Text]]:
     """What there is to say of a transaction as a whole, and its name; what has nothing to say is left out."""
-    is_saga = row.pattern == "saga"
     yield "transaction", Text(row.gid, "bold")
-    if is_saga:
-        yield "pattern", Text("saga")
+    if row.workflow in PATTERNS:
+        yield "pattern", Text(row.pattern)
     else:
         yield "workflow", Text(f"{row.workflow} version {row.version}")
         yield "input", Text(cut(row.input.decode()[1:-1]) if not is_encoded(row.input) else ENCODED)
@@ -207,8 +208,8 @@ def _facts_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> It
     yield "began", _times_of(row, now_at)
     if not row.is_final:
         yield "now", _now_of(row, now_at)
-    if is_saga and row.status == "submitted" and not is_encoded(row.input):
-        yield from (("waits for", Text(one)) for one in _next_of_saga(row, events))
+    if not row.is_final:
+        yield from (("waits for", Text(one)) for one in _waits_for(row, events))
     if row.last_error:
         faults = f"{row.attempt_count} times in a row: " if row.attempt_count > 1 else ""
         yield "last error", Text(cut(f"{faults}{in_clear(row.last_error)}"), "yellow")
@@ -219,16 +220,9 @@ def _spell(payload: bytes) -> str:
     return ENCODED if is_encoded(payload) else cut(payload.decode())
 
 
-def _next_of_saga(row: Transaction, events: Sequence[Event]) -> list[str]:
-    """The actions whose outcomes a saga waits for: those that have none and come after none that has none."""
-    order = saga_order_of(row)
-    actions = [branch for branch in view_saga_branches(row, events) if branch.op == "action"]
-    open_ones = {i for i, branch in enumerate(actions) if branch.status == "prepared"}
-    if order.concurrent:
-        open_ones = {i for i in open_ones if not (order.after and open_ones.intersection(order.after[i]))}
-    else:
-        open_ones = set(sorted(open_ones)[:1])
-    told = [f"branch {actions[i].branch_id} {actions[i].url}" for i in sorted(open_ones)]
+def _waits_for(row: Transaction, events: Sequence[Event]) -> list[str]:
+    """The participants whose outcomes one of DTM's patterns waits for."""
+    told = [f"branch {place.branch_id} {place.op} {place.url}" for place in replayed(row, events).waiting]
     more = len(told) - WAITS_SHOWN_MAX
     return told if more <= 0 else [*told[:WAITS_SHOWN_MAX], f"{more} more branches"]
 
@@ -262,11 +256,11 @@ def table_of(lines: Sequence[Line], *, place: str) -> Table:
     table.add_column("outcome", no_wrap=True)
     table.add_column("result or error", overflow="fold")
     for line in lines:
-        takes_back = line.op == "compensate"
+        takes_back = line.op in TAKES_BACK
         table.add_row(
             time_of_day(line.at),
             Text(line.place),
-            Text("<- compensate" if takes_back else line.op, "magenta" if takes_back else ""),
+            Text(f"<- {line.op}" if takes_back else line.op, "magenta" if takes_back else ""),
             Text(line.what, "magenta" if takes_back else ""),
             Text(line.outcome, MOOD_STYLES[line.mood]),
             Text(line.note),

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import assert_never
 
 from flowtx.dtm.gids import new_gid
-from flowtx.dtm.operations import submit
+from flowtx.dtm.operations import abort, branches, prepare, submit
 from flowtx.dtm.operations.desk import Desk, answered
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
 from flowtx.dtm.routes import Answer
@@ -17,7 +17,7 @@ from flowtx.dtm.wire import json_rpc as wire
 from flowtx.dtm.wire.answers import with_failure
 from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.json_rpc import RpcCall, RpcError, parse_call, spell_answer, spell_call
-from flowtx.dtm.wire.requests import read_transaction_request
+from flowtx.dtm.wire.requests import read_branch_request, read_transaction_request
 
 Method = Callable[[Desk, object], Awaitable[Outcome]]
 
@@ -26,13 +26,28 @@ async def _new_gid(desk: Desk, params: object) -> Outcome:
     return Done({"gid": new_gid()})
 
 
+async def _prepare(desk: Desk, params: object) -> Outcome:
+    return await prepare.prepare(desk, read_transaction_request(params))
+
+
+async def _abort(desk: Desk, params: object) -> Outcome:
+    return await abort.abort(desk, read_transaction_request(params))
+
+
+async def _register_branch(desk: Desk, params: object) -> Outcome:
+    return await branches.register_branch(desk, read_branch_request(params))
+
+
 async def _submit(desk: Desk, params: object) -> Outcome:
     return await submit.submit(desk, read_transaction_request(params))
 
 
 METHODS: Mapping[str, Method] = {
     "newGid": _new_gid,
+    "prepare": _prepare,
     "submit": _submit,
+    "abort": _abort,
+    "registerBranch": _register_branch,
 }
 """Every method by its name; topics, queries and stopping are HTTP's only."""
 

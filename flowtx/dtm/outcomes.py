@@ -33,10 +33,11 @@ class DtmError(msgspec.Struct, frozen=True):
 
     "overloaded": a limit or a shutdown, and coming back later helps. "crash": where DTM's handler crashes, because the
     request cannot be carried out or the database failed; JSON-RPC and gRPC tell it from an "error" (spec 2.6, 2.7).
+    "undecodable": the body of registerBranch is not what it must be, for which DTM has a status of its own (12.46).
     """
 
     message: str
-    kind: Literal["error", "crash", "overloaded"] = "error"
+    kind: Literal["error", "crash", "undecodable", "overloaded"] = "error"
 
 
 Outcome = Done | DtmFailure | DtmOngoing | DtmError

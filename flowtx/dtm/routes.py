@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from flowtx.dtm.operations import about, kv, look, stop, submit, topics
+from flowtx.dtm.operations import abort, about, branches, hasten, kv, look, prepare, stop, submit, topics, workflows
 from flowtx.dtm.operations.desk import Desk, answered
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
 from flowtx.dtm.wire import answers
-from flowtx.dtm.wire.queries import parse_list_request, parse_scan_request
-from flowtx.dtm.wire.requests import parse_transaction_request
+from flowtx.dtm.wire.queries import parse_hasten_request, parse_list_request, parse_scan_request
+from flowtx.dtm.wire.requests import parse_branch_request, parse_transaction_request
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -42,6 +42,8 @@ class Answer(msgspec.Struct, frozen=True):
 Handler = Callable[[Desk, Asked], Awaitable[Outcome]]
 
 PREFIX = "/api/dtmsvr"
+RESET_TIMEOUTS = 3
+"""``resetCronTime`` hastens what waits longer than so many times ``timeout_to_fail_s``, unless told otherwise."""
 PING_PATH = "/api/ping"
 JSON_RPC_PATH = "/api/json-rpc"
 PONG = Answer(200, answers.encode({"msg": "pong"}))
@@ -58,6 +60,31 @@ async def _version(desk: Desk, asked: Asked) -> Outcome:
 
 async def _submit(desk: Desk, asked: Asked) -> Outcome:
     return await submit.submit(desk, parse_transaction_request(asked.body))
+
+
+async def _prepare(desk: Desk, asked: Asked) -> Outcome:
+    return await prepare.prepare(desk, parse_transaction_request(asked.body))
+
+
+async def _abort(desk: Desk, asked: Asked) -> Outcome:
+    return await abort.abort(desk, parse_transaction_request(asked.body))
+
+
+async def _register_branch(desk: Desk, asked: Asked) -> Outcome:
+    return await branches.register_branch(desk, parse_branch_request(asked.body))
+
+
+async def _prepare_workflow(desk: Desk, asked: Asked) -> Outcome:
+    return await workflows.prepare_workflow(desk, parse_transaction_request(asked.body))
+
+
+async def _reset_next_cron_time(desk: Desk, asked: Asked) -> Outcome:
+    return await hasten.reset_next_cron_time(desk, parse_transaction_request(asked.body).gid)
+
+
+async def _reset_cron_time(desk: Desk, asked: Asked) -> Outcome:
+    timeout_s = RESET_TIMEOUTS * desk.settings.timeout_to_fail_s
+    return await hasten.reset_cron_time(desk, parse_hasten_request(parse_query(asked.query), timeout_s=timeout_s))
 
 
 async def _force_stop(desk: Desk, asked: Asked) -> Outcome:
@@ -100,7 +127,15 @@ async def _scan_kv(desk: Desk, asked: Asked) -> Outcome:
 ROUTES: Mapping[tuple[str, str], Handler] = {
     ("GET", f"{PREFIX}/newGid"): _new_gid,
     ("GET", f"{PREFIX}/version"): _version,
+    ("POST", f"{PREFIX}/prepare"): _prepare,
     ("POST", f"{PREFIX}/submit"): _submit,
+    ("POST", f"{PREFIX}/abort"): _abort,
+    ("POST", f"{PREFIX}/registerBranch"): _register_branch,
+    ("POST", f"{PREFIX}/registerTccBranch"): _register_branch,
+    ("POST", f"{PREFIX}/registerXaBranch"): _register_branch,
+    ("POST", f"{PREFIX}/prepareWorkflow"): _prepare_workflow,
+    ("POST", f"{PREFIX}/resetNextCronTime"): _reset_next_cron_time,
+    ("GET", f"{PREFIX}/resetCronTime"): _reset_cron_time,
     ("POST", f"{PREFIX}/forceStop"): _force_stop,
     ("GET", f"{PREFIX}/query"): _query,
     ("GET", f"{PREFIX}/all"): _all,
@@ -133,6 +168,8 @@ def spell(outcome: Outcome) -> Answer:
             return Answer(409, answers.failure(message))
         case DtmOngoing(message=message):
             return Answer(425, answers.ongoing(message))
+        case DtmError(message=message, kind="undecodable"):
+            return Answer(400, answers.error(message), "text/plain; charset=utf-8")
         case DtmError(message=message, kind=kind):
             return Answer(503 if kind == "overloaded" else 500, answers.error(message))
         case _:

@@ -87,15 +87,6 @@ async def test_009_an_empty_request_is_an_error(dtm: Dtm) -> None:
     assert (await dtm.post("submit", {})).status == 500
 
 
-@pytest.mark.parametrize("trans_type", ["tcc", "xa", "msg", "workflow"])
-async def test_a_pattern_that_does_not_run_yet_is_an_error_and_nothing_is_stored(dtm: Dtm, trans_type: str) -> None:
-    gid = new_gid()
-    answer = await dtm.post("submit", {**PARTICIPANTLESS, "gid": gid, "trans_type": trans_type})
-    assert answer.status == 500
-    assert "does not run" in answer.json["message"]
-    assert not await dtm.is_stored(gid)
-
-
 async def test_010_a_trans_type_that_is_a_number_is_named(dtm: Dtm) -> None:
     answer = await dtm.post("submit", {**PARTICIPANTLESS, "gid": new_gid(), "trans_type": 3})
     assert answer.status == 500

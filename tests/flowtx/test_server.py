@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from flowtx.dtm.listening import BindError, listen
-from flowtx.dtm.sagas import STEPS_MAX, saga_input
+from flowtx.dtm.orders import STEPS_MAX, saga_of
 from flowtx.dtm.wire.requests import TransactionRequest
 from flowtx.server import limits_of, serve
 from flowtx.settings import Settings
@@ -99,7 +100,7 @@ def test_the_engine_takes_every_input_that_a_body_can_make(
 ) -> None:
     settings = Settings(body_max_bytes=1_000_000, payload_bytes_max=1)
     request = TransactionRequest(trans_type="saga", steps=steps, payloads=payloads)
-    assert len(saga_input(request, settings)) <= limits_of(settings).payload_bytes_max
+    assert len(msgspec.json.encode([saga_of(request, settings)])) <= limits_of(settings).payload_bytes_max
 
 
 async def test_an_idle_connection_is_closed_in_time_and_not_before(tmp_path: Path, nursery: trio.Nursery) -> None:

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowtx.dtm.gids import ALPHABET, spell_uuid
-from flowtx.dtm.sagas import order_of
+from flowtx.dtm.orders import saga_of
 from flowtx.dtm.wire import answers
 from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.options import decode_options, encode_options, options_of
@@ -132,7 +132,7 @@ def test_text_after_the_document_is_refused(fields: dict[str, object], rest: str
 def test_every_request_is_a_saga_or_says_why_not(fields: dict[str, object]) -> None:
     request = parse_transaction_request(json.dumps(fields).encode())
     try:
-        order = order_of(request, Settings())
+        order = saga_of(request, Settings())
     except RequestError:
         return
     assert [step.branch_id for step in order.steps] == [f"{i:02d}" for i in range(1, len(request.steps) + 1)]

@@ -3,13 +3,6 @@
 The law of this file: it is a workflow like any other and knows nothing of wires. Whatever it needs stands in its input,
 so that a run goes on unchanged when a server's settings change.
 
-Its shapes, and where branch ``i`` stands in the journal in each (``addresses_of`` tells)::
-
-    one after another               i
-    the same with a timeout         1 + i          after the scope of the deadline
-    the same with a retry limit     (1 + i)/0/n    its n-th call, in a nursery of its own
-    concurrent                      (1 + l)/j/n    its n-th call, as the j-th branch of the nursery of level l
-
 A concurrent saga opens one nursery a level, all at once: a branch waits for those it comes after and for nothing else.
 On the way back the kernel takes a nursery as one, the highest level first, so a branch is taken back before those it
 came after.
@@ -18,22 +11,19 @@ came after.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from functools import lru_cache
+from dataclasses import replace
 from urllib.parse import quote
 
 import msgspec
 
 from flowtx_dsl.errors import Abort, Ongoing, Refused, StepFault
+from flowtx_dsl.patterns.calling import TIMEOUT_MAX_S, WORD, Calling, Word
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.remote import ParticipantTarget, participant_target
+from flowtx_dsl.remote import ParticipantTarget
 from flowtx_dsl.structured import CancelScope, Event
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import workflow
 
-PAUSE_MAX_S = 3600.0
-"""Doubling pauses stop growing here; DTM's grow for ever (spec 12.7)."""
-TIMEOUT_MAX_S = 100 * 365 * 86_400
-"""A longer timeout is kept as this one, which calendars can spell."""
 ONE_CALL = Retry(attempts_max=1, ongoing_counts=True)
 """With a retry limit every call has an outcome, because every call counts, "ongoing" ones too (spec 4.2)."""
 
@@ -47,12 +37,8 @@ class SagaStep(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
 
 
-class SagaOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SagaOrder(Calling, frozen=True, kw_only=True, omit_defaults=True):
     """A saga as it was ordered.
-
-    ``request_timeout_s`` limits each call. ``retry_interval_s`` is the base of its pauses, in seconds: a participant
-    that answers "ongoing" is asked again after it, the k-th consecutive fault is followed by it times 2 to the k.
-    ``branch_headers`` travel with every call; ``protocol`` and a branch's URL say over which transport (spec 3.1).
 
     ``concurrent`` steps begin all at once, but each after those that ``after`` names for it, by their numbers from 0
     (empty: none waits). ``timeout_s`` (0: none) turns the saga round so many seconds after it began, ``retry_limit``
@@ -60,21 +46,13 @@ class SagaOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     steps: tuple[SagaStep, ...]
-    request_timeout_s: float
-    retry_interval_s: float
-    branch_headers: tuple[tuple[str, str], ...] = ()
-    protocol: str = "http"
     concurrent: bool = False
     after: tuple[tuple[int, ...], ...] = ()
     timeout_s: int = 0
     retry_limit: int = 0
 
 
-@lru_cache(maxsize=1024)
-def retry_of(retry_interval_s: float) -> Retry:
-    """The pauses of a saga (spec 5.2): doubling from the base, which "ongoing" leaves as it is, and no dice."""
-    first_s = 2 * retry_interval_s
-    return Retry(first_s=first_s, factor=2.0, cap_s=max(PAUSE_MAX_S, first_s), jitter=0.0)
+_order = msgspec.json.Decoder(SagaOrder)
 
 
 def levels_of(order: SagaOrder) -> list[list[int]]:
@@ -105,31 +83,21 @@ def levels_of(order: SagaOrder) -> list[list[int]]:
     return levels
 
 
-def addresses_of(order: SagaOrder) -> list[str]:
-    """Where each branch's first call stands in the journal; its compensation stands at ``<address>/c``."""
-    if not order.concurrent:
-        first = 1 if _needs_scope(order) else 0
-        end = "/0/0" if order.retry_limit else ""
-        return [f"{first + i}{end}" for i in range(len(order.steps))]
-    found = {i: f"{1 + level}/{j}/0" for level, steps in enumerate(levels_of(order)) for j, i in enumerate(steps)}
-    return [found[i] for i in range(len(order.steps))]
-
-
-def first_call_of(order: SagaOrder, address: str) -> str:
-    """The address of a branch's first call, from that of any of its calls."""
-    return f"{address.rpartition('/')[0]}/0" if order.concurrent or order.retry_limit else address
-
-
 @workflow(name="dtm.saga")
 async def saga(tx: Tx, order: SagaOrder) -> None:
     """Ask every participant; what turns the saga round takes every step back that may have happened."""
-    if not _needs_scope(order):
+    spent_s = 0.0
+    if tx.is_prepared:
+        began = tx.now()
+        order = await _submitted(tx, order)
+        spent_s = (tx.now() - began).total_seconds()
+    if not (order.concurrent or order.timeout_s or order.retry_limit):
         for step in order.steps:
             await _call(tx, step, order, _Calls(0))
         return
     failures: list[Abort] = []
-    timeout_s = min(order.timeout_s, TIMEOUT_MAX_S)
-    with tx.move_on_after(timeout_s) if timeout_s else tx.CancelScope() as scope:
+    left_s = max(min(order.timeout_s, TIMEOUT_MAX_S) - spent_s, 0.0)
+    with tx.move_on_after(left_s) if order.timeout_s else tx.CancelScope() as scope:
         way = _Way(order, scope, failures, [tx.Event() for _ in order.steps])
         await (_all_at_once(tx, way) if order.concurrent else _one_after_another(tx, way))
     if failures:
@@ -138,8 +106,13 @@ async def saga(tx: Tx, order: SagaOrder) -> None:
         raise Abort(f"Timeout after {order.timeout_s} seconds")
 
 
-def _needs_scope(order: SagaOrder) -> bool:
-    return order.concurrent or order.timeout_s > 0 or order.retry_limit > 0
+async def _submitted(tx: Tx, order: SagaOrder) -> SagaOrder:
+    """What a prepared saga is to do once it is submitted; until then nothing is called, however long it takes."""
+    while True:
+        word = await tx.signal(WORD, type=Word)
+        if word.kind == "submit":
+            tx.submitted()
+            return msgspec.structs.replace(_order.decode(word.data), steps=order.steps)
 
 
 class _Calls:
@@ -203,7 +176,7 @@ async def _call(tx: Tx, step: SagaStep, order: SagaOrder, calls: _Calls) -> None
                 step.payload,
                 compensate=undo,
                 compensate_refused=True,
-                retry=ONE_CALL if order.retry_limit else retry_of(order.retry_interval_s),
+                retry=ONE_CALL if order.retry_limit else order.retry,
                 timeout_s=order.request_timeout_s,
             )
         except Refused as refusal:
@@ -224,8 +197,9 @@ def _targets(tx: Tx, step: SagaStep, order: SagaOrder) -> tuple[ParticipantTarge
 
 
 def _target(tx: Tx, step: SagaStep, order: SagaOrder, op: str, url: str) -> ParticipantTarget:
-    headers = order.branch_headers
-    if order.retry_limit and not any(name.lower() == "idempotency-key" for name, _ in headers):
+    target = order.target("saga", step.branch_id, op, url)
+    if order.retry_limit and not any(name.lower() == "idempotency-key" for name, _ in target.headers):
         # Every call is a step with a key of its own then, but to the participant they are one.
-        headers = (*headers, ("Idempotency-Key", quote(f"{tx.gid}/{step.branch_id}/{op}", safe="/")))
-    return participant_target(order.protocol, url, trans_type="saga", branch_id=step.branch_id, op=op, headers=headers)
+        key = ("Idempotency-Key", quote(f"{tx.gid}/{step.branch_id}/{op}", safe="/"))
+        return replace(target, headers=(*target.headers, key))
+    return target

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from flowtx.dtm.outcomes import DtmError, Outcome
-from flowtx.dtm.wire.errors import RequestError
+from flowtx.dtm.wire.errors import RequestError, UndecodableError
 from flowtx.settings import Settings
 from flowtx_dsl.errors import EngineClosed, FlowtxError, Overloaded
 from flowtx_engine.journal.errors import JournalError, JournalUnavailable
@@ -28,6 +28,8 @@ async def answered(operation: Awaitable[Outcome]) -> Outcome:
     """The outcome of an operation, with whatever it raises made one: the only place where errors become answers."""
     try:
         return await operation
+    except UndecodableError as error:
+        return DtmError(error.message, kind="undecodable")
     except RequestError as error:
         return DtmError(error.message, kind="crash")
     except (Overloaded, EngineClosed) as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from flowtx.dtm.branches import branch_views
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.outcomes import Done, DtmError, Outcome
 from flowtx.dtm.wire.queries import ListRequest
-from flowtx.dtm.wire.views import ListView, QueryView, view_saga_branches, view_transaction
+from flowtx.dtm.wire.views import ListView, QueryView, view_transaction
 from flowtx_engine.journal.records import Filter
 
 
@@ -18,8 +19,7 @@ async def query(desk: Desk, gid: str) -> Outcome:
         return Done(QueryView(branches=[], transaction=None))
     # The row first: events that are newer than it show a branch done, never one undone that the row counts on.
     events = await desk.engine.history(gid)
-    branches = view_saga_branches(row, events) if row.pattern == "saga" else []
-    return Done(QueryView(branches=branches, transaction=view_transaction(row)))
+    return Done(QueryView(branches=branch_views(row, events), transaction=view_transaction(row)))
 
 
 async def list_transactions(desk: Desk, request: ListRequest) -> Outcome:

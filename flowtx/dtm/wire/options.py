@@ -52,7 +52,7 @@ _decoder = msgspec.json.Decoder(StoredOptions)
 def options_of(request: TransactionRequest, *, retry_interval_s: int) -> StoredOptions:
     """What to store of a request; ``retry_interval_s`` is the server's."""
     return StoredOptions(
-        interval=base_interval_s(request, retry_interval_s=retry_interval_s),
+        interval=base_interval_s(request.retry_interval, request.timeout_to_fail, retry_interval_s=retry_interval_s),
         protocol=request.protocol or "http",
         custom_data=request.custom_data,
         query_prepared=request.query_prepared,
@@ -66,16 +66,31 @@ def options_of(request: TransactionRequest, *, retry_interval_s: int) -> StoredO
     )
 
 
+_NOT_MERGED = frozenset({"interval", "protocol"})
+
+
+def merged(stored: StoredOptions, submitted: StoredOptions, *, retry_interval_s: int) -> StoredOptions:
+    """The options of a prepared transaction once it is submitted: what the submission names counts (spec 12.11)."""
+    asked = {
+        field.name: value
+        for field in msgspec.structs.fields(StoredOptions)
+        if field.name not in _NOT_MERGED and (value := getattr(submitted, field.name)) != field.default
+    }
+    both = msgspec.structs.replace(stored, **asked)
+    interval = base_interval_s(both.retry_interval, both.timeout_to_fail, retry_interval_s=retry_interval_s)
+    return msgspec.structs.replace(both, interval=interval)
+
+
 INTERVAL_MAX_S = 365 * 86_400
 """The longest base interval, in seconds; a longer wish, or one below a second, is brought to the nearest bound."""
 
 
-def base_interval_s(request: TransactionRequest, *, retry_interval_s: int) -> int:
-    """The reset rule (spec 5.1): the request's interval, else a short timeout, else the server's interval."""
-    if request.retry_interval:
-        return min(max(request.retry_interval, 1), INTERVAL_MAX_S)
-    if 0 < request.timeout_to_fail < retry_interval_s:
-        return request.timeout_to_fail
+def base_interval_s(asked_s: int, timeout_s: int, *, retry_interval_s: int) -> int:
+    """The reset rule (spec 5.1): the interval asked for, else a short timeout, else the server's interval."""
+    if asked_s:
+        return min(max(asked_s, 1), INTERVAL_MAX_S)
+    if 0 < timeout_s < retry_interval_s:
+        return timeout_s
     return retry_interval_s
 
 

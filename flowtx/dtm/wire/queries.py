@@ -1,4 +1,4 @@
-"""What the query strings of ``all`` and ``scanKV`` ask for (spec 2.4)."""
+"""What the query strings of ``all``, ``scanKV`` and ``resetCronTime`` ask for (spec 2.4)."""
 
 from __future__ import annotations
 
@@ -64,6 +64,19 @@ def parse_scan_request(query: Mapping[str, str]) -> ScanRequest:
         before_id=atoi(position) if position else None,
         limit=_limit_of(query),
     )
+
+
+class HastenRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which waiting transactions to hasten: those that wait longer than ``timeout_s``, at most ``limit``."""
+
+    timeout_s: int
+    limit: int
+
+
+def parse_hasten_request(query: Mapping[str, str], *, timeout_s: int) -> HastenRequest:
+    """The request in a query string; raises ``RequestError`` for a number that is none."""
+    limit = atoi(query.get("limit", "") or str(PAGE_DEFAULT))
+    return HastenRequest(timeout_s=atoi(query.get("timeout", "") or str(timeout_s)), limit=min(max(limit, 0), PAGE_MAX))
 
 
 def _limit_of(query: Mapping[str, str]) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from flowtx.dtm.wire.errors import RequestError
+from flowtx.dtm.wire.errors import RequestError, UndecodableError
 from flowtx.dtm.wire.go_json import (
     INT64_MAX,
     INT64_MIN,
@@ -75,6 +75,39 @@ def read_slowly(body: bytes) -> TransactionRequest:
 def read_transaction_request(document: object) -> TransactionRequest:
     """The request in a document that came over JSON-RPC, where gids stay as they are; raises ``RequestError``."""
     return _request_of(read_fields(document, READERS), strips_gid=False)
+
+
+class BranchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What registerBranch carries; which fields count is up to ``trans_type`` (spec 2.4)."""
+
+    gid: str = ""
+    branch_id: str = ""
+    trans_type: str = ""
+    data: bytes = b""
+    confirm: str = ""
+    cancel: str = ""
+    url: str = ""
+    op: str = ""
+    status: str = ""
+
+
+def parse_branch_request(body: bytes) -> BranchRequest:
+    """The request in a body that came over plain HTTP; raises ``UndecodableError``."""
+    try:
+        found = read_branch_request(parse(body))
+    except RequestError as error:
+        raise UndecodableError(error.message) from error
+    return msgspec.structs.replace(found, gid=strip_gid(found.gid))
+
+
+def read_branch_request(document: object) -> BranchRequest:
+    """The request in a document, a flat object whose values are all texts; raises ``RequestError``."""
+    fields = read_string_map(document, "of the body")
+    known = {name: fields[name] for name in _BRANCH_FIELDS if name in fields}
+    return BranchRequest(data=fields.get("data", "").encode(), **known)
+
+
+_BRANCH_FIELDS = frozenset(BranchRequest.__struct_fields__) - {"data"}
 
 
 def strip_gid(gid: str) -> str:

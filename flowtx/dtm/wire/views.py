@@ -7,15 +7,14 @@ server's zone moves them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
 
 from flowtx.dtm.wire.options import decode_options
-from flowtx_dsl.patterns.saga import SagaOrder, addresses_of, first_call_of, retry_of
+from flowtx_dsl.patterns.callback import callback
+from flowtx_dsl.patterns.calling import retry_of
 from flowtx_engine.journal.records import KvEntry, Transaction
-from flowtx_engine.kernel.events import Event, Refused, Succeeded
 
 _LATEST_AT = 253_402_300_799.0  # the end of the year 9999, after which RFC 3339 has no words
 
@@ -63,6 +62,13 @@ class QueryView(msgspec.Struct, frozen=True, kw_only=True):
 
     branches: list[BranchView]
     transaction: TransactionView | None
+
+
+class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``prepareWorkflow`` answers; neither is ever null, because Go's client looks into both."""
+
+    progresses: list[BranchView]
+    transaction: TransactionView
 
 
 class ListView(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +132,7 @@ def view_transaction(row: Transaction) -> TransactionView:
         protocol=options.protocol,
         finish_time=finished if row.status == "succeed" else "",
         rollback_time=finished if row.status == "failed" else "",
+        result=_result_of(row),
         rollback_reason=row.reason,
         options=options.text,
         custom_data=options.custom_data,
@@ -136,61 +143,25 @@ def view_transaction(row: Transaction) -> TransactionView:
     )
 
 
+def _result_of(row: Transaction) -> str:
+    """What a client said its workflow ended with; DTM's other patterns have no result."""
+    if row.workflow != callback.name or row.status != "succeed" or row.result is None:
+        return ""
+    return msgspec.json.decode(row.result, type=str)
+
+
 def _interval_s(row: Transaction, base_s: int) -> int:
     """The pause that is in force after so many faults; 0 for a transaction that did not come over DTM's protocol."""
     return round(retry_of(base_s).pause_s(row.attempt_count, dice=0.5))
 
 
 def _next_at(row: Transaction, interval_s: int) -> float:
-    """When it is due: as stored while it rests, an interval after its last change while it is on its way or over."""
+    """When it is due: as stored while it rests, an interval after its last change while it is on its way."""
+    if row.is_final:
+        return row.updated_at  # nothing is due any more
     if row.wake_at is not None and row.wake_at > row.updated_at:
         return row.wake_at
     return row.updated_at + interval_s
-
-
-def saga_order_of(row: Transaction) -> SagaOrder:
-    """What a saga's row says was ordered."""
-    (order,) = msgspec.json.decode(row.input, type=tuple[SagaOrder])
-    return order
-
-
-def view_saga_branches(row: Transaction, events: Iterable[Event]) -> list[BranchView]:
-    """Two rows a step, compensate before action (spec 4.2), as the journal knows them."""
-    order = saga_order_of(row)
-    ends: dict[str, Event] = {}
-    for event in events:
-        if isinstance(event.fact, Succeeded | Refused):
-            is_compensation = event.address.endswith("/c")
-            ends[event.address if is_compensation else first_call_of(order, event.address)] = event
-    created = spell_time(row.created_at)
-    views: list[BranchView] = []
-    for step, address in zip(order.steps, addresses_of(order), strict=True):
-        for op, url, end in (
-            ("compensate", step.compensate, ends.get(f"{address}/c")),
-            ("action", step.action, ends.get(address)),
-        ):
-            finished = "" if end is None else spell_time(end.at)
-            views.append(
-                BranchView(
-                    id=0,
-                    create_time=created,
-                    update_time=finished or created,
-                    gid=row.gid,
-                    url=url,
-                    bin_data=step.payload,
-                    branch_id=step.branch_id,
-                    op=op,
-                    status=_status_of(end),
-                    finish_time=finished,
-                )
-            )
-    return views
-
-
-def _status_of(end: Event | None) -> str:
-    if end is None:
-        return "prepared"
-    return "succeed" if isinstance(end.fact, Succeeded) else "failed"
 
 
 def spell_time(at: float) -> str:

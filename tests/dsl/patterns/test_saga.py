@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from flowtx_dsl.commands import Compensate, Sleep, Step
 from flowtx_dsl.error_codec import encode_error
 from flowtx_dsl.errors import Ongoing, Refused, StepFault
-from flowtx_dsl.patterns.saga import PAUSE_MAX_S, SagaOrder, SagaStep, addresses_of, first_call_of, retry_of, saga
+from flowtx_dsl.patterns.calling import PAUSE_MAX_S, WORD, Word, retry_of
+from flowtx_dsl.patterns.saga import SagaOrder, SagaStep, saga
 from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget
 from flowtx_engine.kernel import events
-from flowtx_engine.kernel.events import Began, Event, Failed, Fired, Succeeded
+from flowtx_engine.kernel.events import Began, Event, Failed, Fired, Signalled, Succeeded
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked, Order
 
@@ -36,11 +37,11 @@ def order_with(step_count: int, **more: object) -> SagaOrder:
 class Run:
     """A saga in a kernel, fed by hand."""
 
-    def __init__(self, order: SagaOrder) -> None:
+    def __init__(self, order: SagaOrder, *, is_prepared: bool = False) -> None:
         self.kernel = Kernel(saga, msgspec.json.encode([order]), gid="g")
         self.calls: list[str] = []
         self._seq = 0
-        self._feed("", Began(workflow="dtm.saga"))
+        self._feed("", Began(workflow="dtm.saga", is_prepared=is_prepared))
 
     def _feed(self, address: str, fact: events.AnyFact, *, at: float = 0.0) -> None:
         orders: list[Order] = self.kernel.feed(Event(seq=self._seq, at=at, address=address, fact=fact))
@@ -84,14 +85,13 @@ class Run:
         assert isinstance(timer.command, Sleep)
         self._feed(timer.address, Fired(until_at=timer.command.until_at), at=timer.command.until_at)
 
+    def tell(self, word: Word, *, at: float = 0.0) -> None:
+        self._feed("", Signalled(name=WORD, value=msgspec.Raw(msgspec.json.encode(word))), at=at)
+
     @property
     def reason(self) -> str:
         assert self.kernel.cause is not None
         return self.kernel.cause.text
-
-    @property
-    def asked_address(self) -> str:
-        return self.asked.address
 
     @property
     def status(self) -> str:
@@ -148,45 +148,6 @@ def test_a_call_carries_what_dtm_participants_expect() -> None:
         trans_type="saga",
     )
     assert command.call.target == target
-
-
-SHAPES: dict[str, dict[str, object]] = {
-    "one after another": {},
-    "with a timeout": {"timeout_s": 60},
-    "with a retry limit": {"retry_limit": 2},
-    "concurrent": {"concurrent": True},
-    "concurrent, with orders": {"concurrent": True, "after": ((), (0,), (), (0, 2))},
-}
-
-
-@pytest.mark.parametrize("more", SHAPES.values(), ids=SHAPES.keys())
-def test_a_branch_stands_where_its_address_says(more: dict[str, object]) -> None:
-    order = order_with(4, **more)
-    run = Run(order)
-    expected = addresses_of(order)
-    found: dict[str, str] = {}
-    while run.status == "running":
-        for asked in run.kernel.waiting:
-            if not isinstance(asked.command, Sleep):
-                found[_url(asked)] = asked.address
-        run.succeed(run.waiting[0]) if len(found) < 4 else run.refuse("no", run.waiting[0])
-    assert found == {f"http://p/do{i}": expected[i] for i in range(4)}
-    while run.status == "compensating":
-        for asked in run.kernel.waiting:
-            assert asked.address == f"{expected[int(_url(asked)[-1])]}/c"
-        run.succeed(run.waiting[0])
-
-
-def test_a_branch_with_a_retry_limit_keeps_the_address_of_its_first_call() -> None:
-    order = order_with(2, retry_limit=2)
-    run = Run(order)
-    run.give_up(StepFault("no answer"))
-    assert first_call_of(order, run.asked_address) == addresses_of(order)[0]
-    run.succeed()
-    run.refuse("no")
-    run.succeed()
-    assert run.waiting == ["undo0"]
-    assert run.asked_address == f"{addresses_of(order)[0]}/c"
 
 
 def before(i: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -246,6 +207,25 @@ def test_time_turns_a_saga_round_and_only_what_was_asked_is_taken_back(concurren
     assert run.waiting == ["undo0"]
     run.succeed()
     assert (run.status, run.calls) == ("failed", ["http://p/do0", "http://p/undo0"])
+
+
+def test_a_prepared_saga_calls_nobody_until_it_is_submitted_and_then_by_what_was_ordered_last() -> None:
+    run = Run(order_with(2), is_prepared=True)
+    assert (run.waiting, run.kernel.status) == ([], "prepared")
+    run.tell(Word(kind="hurry"))
+    assert run.waiting == []
+    ordered_last = order_with(2, concurrent=True, steps=())
+    run.tell(Word(kind="submit", data=msgspec.Raw(msgspec.json.encode(ordered_last))))
+    assert (run.waiting, run.kernel.status) == (["do0", "do1"], "submitted")
+
+
+def test_the_timeout_of_a_prepared_saga_counts_from_its_creation() -> None:
+    run = Run(order_with(1), is_prepared=True)
+    ordered_last = order_with(1, timeout_s=100, steps=())
+    run.tell(Word(kind="submit", data=msgspec.Raw(msgspec.json.encode(ordered_last))), at=70.0)
+    (timer,) = [asked for asked in run.kernel.waiting if isinstance(asked.command, Sleep)]
+    assert isinstance(timer.command, Sleep)
+    assert timer.command.until_at == 100.0
 
 
 def test_a_saga_that_is_done_in_time_succeeds() -> None:

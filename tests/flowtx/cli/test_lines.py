@@ -5,7 +5,7 @@ import typing
 import msgspec
 import pytest
 
-from flowtx.cli.lines import SHOWN_MAX, Line, Mood, Op, cut, lines_of, spell_call
+from flowtx.cli.lines import SHOWN_MAX, Line, Mood, cut, lines_of, spell_call
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
 from flowtx_engine.journal.records import Transaction
@@ -55,19 +55,12 @@ def transaction(pattern: str = "workflow") -> Transaction:
     )
 
 
-def saga_of(**more: object) -> Transaction:
-    steps = tuple(SagaStep(branch_id=f"0{i}", action="", compensate="", payload=b"") for i in (1, 2))
-    order = SagaOrder(steps=steps, request_timeout_s=3.0, retry_interval_s=10.0)
-    order = msgspec.structs.replace(order, **more)
-    return msgspec.structs.replace(transaction("saga"), input=msgspec.json.encode([order]))
-
-
 def line_of(fact: AnyFact, address: str = "", row: Transaction | None = None) -> Line:
     (line,) = lines_of(row or transaction(), [Event(seq=0, at=5.0, address=address, fact=fact)])
     return line
 
 
-def line(place: str, what: str, outcome: str, mood: Mood, *, op: Op = "", note: str = "") -> Line:
+def line(place: str, what: str, outcome: str, mood: Mood, *, op: str = "", note: str = "") -> Line:
     return Line(at=5.0, place=place, op=op, what=what, outcome=outcome, mood=mood, note=note)
 
 
@@ -119,17 +112,33 @@ def test_no_kind_of_event_is_forgotten() -> None:
     assert {type(fact) for fact, _, _ in [*STEP_LINES, *RUN_LINES]} == set(typing.get_args(AnyFact))
 
 
+def saga_lines(*facts: tuple[str, AnyFact], **more: object) -> list[Line]:
+    """The lines of a saga of two steps, after its beginning."""
+    steps = tuple(
+        SagaStep(branch_id=f"0{i}", action="http://a/pay", compensate="http://a/back", payload=b'{"cents": 3000}')
+        for i in (1, 2)
+    )
+    order = msgspec.structs.replace(SagaOrder(steps=steps, request_timeout_s=3.0, retry_interval_s=10.0), **more)
+    row = msgspec.structs.replace(transaction("saga"), workflow="dtm.saga", input=msgspec.json.encode([order]))
+    every = (("", Began(workflow="dtm.saga")), *facts)
+    return lines_of(row, [Event(seq=i, at=5.0, address=each[0], fact=each[1]) for i, each in enumerate(every)])[1:]
+
+
 def test_a_saga_shows_branches_and_bodies() -> None:
-    call = CallRecord(name="http://a/withdraw", args=msgspec.Raw(msgspec.json.encode(['{"cents": 3000}'])))
-    line = line_of(Succeeded(call=call), "1/c", saga_of())
-    assert (line.place, line.op, line.what) == ("02", "compensate", 'http://a/withdraw {"cents": 3000}')
-    second_call = line_of(Succeeded(call=call), "1/1/1", saga_of(concurrent=True))
-    assert (second_call.place, second_call.op) == ("02", "action")
+    args = msgspec.Raw(msgspec.json.encode(['{"cents": 3000}']))
+    pay, back = CallRecord(name="http://a/pay", args=args), CallRecord(name="http://a/back", args=args)
+    refused = Refused(call=pay, error=ERROR)
+    lines = saga_lines(("0", Succeeded(call=pay)), ("1", refused), ("1/c", Succeeded(call=back)))
+    assert [(each.place, each.op) for each in lines] == [("01", "action"), ("02", "action"), ("02", "compensate")]
+    assert lines[2].what == 'http://a/back {"cents": 3000}'
 
 
-def test_the_timer_of_a_saga_is_its_timeout() -> None:
-    line = line_of(Fired(until_at=9.0), "0", saga_of(timeout_s=5))
-    assert (line.place, line.what, line.outcome) == ("", "timeout", "has come")
+def test_the_timer_of_a_saga_and_what_it_was_told_are_lines() -> None:
+    (timer,) = saga_lines(("0", Fired(until_at=10.0)), timeout_s=5)
+    assert (timer.place, timer.what, timer.outcome) == ("", "timer", "has come")
+    word = Signalled(name="word", value=msgspec.Raw(b'{"kind":"abort","reason":"too late"}'))
+    (told,) = saga_lines(("", word))
+    assert (told.what, told.outcome, told.note) == ("abort", "was asked for", "too late")
 
 
 def test_a_call_with_a_large_payload_shows_its_size() -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from flowtx.cli.show import header_of
 from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
 from flowtx_engine.journal.records import Transaction
-from flowtx_engine.kernel.events import CallRecord, Event, Succeeded
+from flowtx_engine.kernel.events import Began, CallRecord, Event, Succeeded
 
 NOW_AT = 1_000.0
 ORDER = SagaOrder(
@@ -84,7 +84,9 @@ def test_faults_in_a_row_are_counted() -> None:
 
 def test_a_saga_under_way_says_which_branch_it_waits_for() -> None:
     saga = {"pattern": "saga", "workflow": "dtm.saga", "input": msgspec.json.encode([ORDER])}
-    first = Event(seq=1, at=NOW_AT, address="0", fact=Succeeded(call=CallRecord(name="http://a/1")))
-    assert head(**saga)["waits for"] == "branch 01 http://a/1"
-    assert head((first,), **saga)["waits for"] == "branch 02 http://a/2"
-    assert "waits for" not in head((first,), **saga, status="aborting")
+    began = Event(seq=0, at=NOW_AT, address="", fact=Began(workflow="dtm.saga"))
+    call = CallRecord(name="http://a/1", args=msgspec.Raw(msgspec.json.encode([ORDER.steps[0].payload.decode()])))
+    first = Event(seq=1, at=NOW_AT, address="0", fact=Succeeded(call=call))
+    assert head((began,), **saga)["waits for"] == "branch 01 action http://a/1"
+    assert head((began, first), **saga)["waits for"] == "branch 02 action http://a/2"
+    assert "waits for" not in head((began, first), **saga, status="failed", result=b"{}", finished_at=NOW_AT)

@@ -12,7 +12,7 @@ import pytest
 
 from flowtx.client.options import Options
 from flowtx.client.saga import Saga, SagaStep, saga_body
-from flowtx.dtm.sagas import order_of
+from flowtx.dtm.orders import saga_of
 from flowtx.dtm.wire.requests import parse_transaction_request
 from flowtx.settings import Settings
 from flowtx_dsl.errors import PayloadError, WorkflowError
@@ -74,7 +74,7 @@ def test_a_concurrent_saga_carries_its_orders_as_text() -> None:
 def test_our_own_server_reads_what_was_meant() -> None:
     options = Options(request_timeout_s=7, retry_interval_s=5, branch_headers={"x": "y"})
     request = parse_transaction_request(saga_body(Saga(gid="g-1", steps=STEPS, options=options)))
-    order = order_of(request, Settings())
+    order = saga_of(request, Settings())
     assert [(step.action, step.compensate, step.payload) for step in order.steps] == [
         ("http://a/out", "http://a/out-undo", b'{"amount":"30.50"}'),
         ("http://b/in", "", '{"ü":1}'.encode()),

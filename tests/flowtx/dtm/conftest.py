@@ -14,6 +14,7 @@ from flowtx.dtm.operations.desk import Desk
 from flowtx.server import WORKFLOWS
 from flowtx.settings import Settings
 from flowtx.testing.participants import Participants
+from flowtx.testing.world import LONE_NODE
 from flowtx_engine.calls.performer import Calls
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.memory import MemoryStore
@@ -41,6 +42,7 @@ def open_desk() -> OpenDesk:
             Journal(MemoryStore()),
             Calls(transport, grpc=transport, run_sync=no_threads),
             workflows=WORKFLOWS,
+            limits=LONE_NODE,
             clock=TrioClock(),
             dice=random.Random(0),
         )

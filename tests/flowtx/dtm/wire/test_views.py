@@ -7,12 +7,9 @@ import pytest
 
 from flowtx.dtm.wire import answers
 from flowtx.dtm.wire.options import StoredOptions, encode_options
-from flowtx.dtm.wire.views import spell_time, view_saga_branches, view_transaction
-from flowtx_dsl.error_codec import encode_error
-from flowtx_dsl.errors import Refused as RefusedError
+from flowtx.dtm.wire.views import spell_time, view_transaction
 from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
 from flowtx_engine.journal.records import Transaction
-from flowtx_engine.kernel.events import AnyFact, Attempted, Began, CallRecord, Event, Refused, Succeeded
 
 ORDER = SagaOrder(
     steps=tuple(
@@ -42,7 +39,6 @@ ROW = Transaction(
     finished_at=None,
     nudged_at=None,
 )
-CALL = CallRecord(name="x")
 
 
 def row_with(**changes: object) -> Transaction:
@@ -51,24 +47,6 @@ def row_with(**changes: object) -> Transaction:
 
 def spelled(row: Transaction) -> str:
     return answers.encode(view_transaction(row)).decode()
-
-
-def history(*facts: tuple[str, AnyFact]) -> list[Event]:
-    return [Event(seq=i, at=1_700_000_000.0 + i, address=address, fact=fact) for i, (address, fact) in enumerate(facts)]
-
-
-def statuses(*facts: tuple[str, AnyFact]) -> str:
-    views = view_saga_branches(ROW, history(("", Began(workflow="dtm.saga")), *facts))
-    return " ".join(view.status[0].upper() for view in views)
-
-
-def refused() -> Refused:
-    return Refused(call=CALL, error=encode_error(RefusedError("no")))
-
-
-def attempted() -> Attempted:
-    error = encode_error(RefusedError("no"))
-    return Attempted(call=CALL, outcome="unknown", error=error, attempt=1, fault_count=1, retry_at=9.0)
 
 
 def test_an_unfinished_transaction_is_spelled_with_the_fields_of_dtm() -> None:
@@ -97,6 +75,17 @@ def test_the_interval_doubles_with_each_fault(fault_count: int, interval: int) -
     assert view.next_cron_time == spell_time(1_700_000_001.0 + interval)
 
 
+def test_a_final_transaction_is_due_for_nothing() -> None:
+    view = view_transaction(row_with(status="succeed", finished_at=1_700_000_001.0))
+    assert view.next_cron_time == view.update_time
+
+
+def test_what_a_clients_workflow_ended_with_is_shown() -> None:
+    done = row_with(pattern="workflow", workflow="dtm.workflow", status="succeed", result=b'"cmVz"')
+    assert view_transaction(done).result == "cmVz"
+    assert view_transaction(row_with(status="succeed", result=b'"x"')).result == ""
+
+
 def test_a_transaction_of_the_library_shows_what_it_has() -> None:
     view = view_transaction(row_with(pattern="workflow", options=b"{}"))
     assert (view.trans_type, view.protocol, view.next_cron_interval) == ("workflow", "", 0)
@@ -116,28 +105,3 @@ def test_options_stand_in_gos_order_with_their_headers_sorted() -> None:
         '{"wait_result":true,"request_timeout":2,"retry_interval":1,"branch_headers":{"a":"1","b":"\\u003c"},'
         '"concurrent":false,"retry_limit":4}'
     )
-
-
-def test_a_branch_is_spelled_with_the_fields_of_dtm() -> None:
-    (first, second, *_) = view_saga_branches(
-        ROW, history(("", Began(workflow="dtm.saga")), ("0", Succeeded(call=CALL)))
-    )
-    assert answers.encode(first).decode() == (
-        '{"id":0,"create_time":"2023-11-14T22:13:20.5Z","update_time":"2023-11-14T22:13:20.5Z","gid":"g\\u00261",'
-        '"url":"http://p/undo1","bin_data":"e30=","branch_id":"01","op":"compensate","status":"prepared"}'
-    )
-    assert answers.encode(second).decode() == (
-        '{"id":0,"create_time":"2023-11-14T22:13:20.5Z","update_time":"2023-11-14T22:13:21Z","gid":"g\\u00261",'
-        '"url":"http://p/do1","bin_data":"e30=","branch_id":"01","op":"action","status":"succeed",'
-        '"finish_time":"2023-11-14T22:13:21Z"}'
-    )
-
-
-def test_branch_states_follow_the_journal() -> None:
-    # Compensate and action of each step, as DTM's own tests write them.
-    assert statuses() == "P P P P"
-    assert statuses(("0", attempted())) == "P P P P"
-    assert statuses(("0", Succeeded(call=CALL))) == "P S P P"
-    assert statuses(("0", Succeeded(call=CALL)), ("1", refused())) == "P S P F"
-    back = (("1/c", attempted()), ("1/c", Succeeded(call=CALL)), ("0/c", Succeeded(call=CALL)))
-    assert statuses(("0", Succeeded(call=CALL)), ("1", refused()), *back) == "S S S F"

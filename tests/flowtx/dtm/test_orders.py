@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from flowtx.dtm.sagas import STEPS_MAX, order_of
+from flowtx.dtm.orders import STEPS_MAX, saga_of
 from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.requests import TransactionRequest
 from flowtx.settings import Settings
@@ -28,7 +28,7 @@ def orders(orders: dict[str, list[int]], *, concurrent: bool = True, step_count:
 
 
 def order_with(**changes: object) -> SagaOrder:
-    return order_of(msgspec.structs.replace(GOOD, **changes), Settings(request_timeout_s=3, retry_interval_s=10))
+    return saga_of(msgspec.structs.replace(GOOD, **changes), Settings(request_timeout_s=3, retry_interval_s=10))
 
 
 def test_steps_get_two_digits_and_their_payloads() -> None:
