@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from flowtx.dtm.wire.errors import RequestError
-from flowtx.dtm.wire.requests import TransactionRequest, check_gid, parse_transaction_request
+from flowtx.dtm.wire.errors import RequestError, UndecodableError
+from flowtx.dtm.wire.go_json import parse
+from flowtx.dtm.wire.requests import (
+    BranchRequest,
+    TransactionRequest,
+    check_gid,
+    parse_branch_request,
+    parse_transaction_request,
+    read_branch_request,
+)
 
 DTMCLI = b"""{"gid": "g1", "trans_type": "saga", "custom_data": null, "steps": [{"action": "http://a/do",
   "compensate": "http://a/undo"}], "payloads": ["{\\"amount\\": 30}"], "query_prepared": null, "protocol": null,
@@ -105,3 +113,27 @@ def test_a_gid_that_no_transaction_can_have_is_refused(gid: str) -> None:
 
 def test_a_gid_may_have_128_characters() -> None:
     check_gid("ö" * 128)
+
+
+def test_a_branch_is_read_from_a_flat_object_of_texts() -> None:
+    body = (
+        b'{"gid":"g;1","branch_id":"01","trans_type":"tcc","data":"{\\"a\\":1}","confirm":"c","cancel":"x","op":"try",'
+        b'"dtm":"http://d","phase2_url":null,"branch_type":"tcc"}'
+    )
+    assert parse_branch_request(body) == BranchRequest(
+        gid="g1", branch_id="01", trans_type="tcc", data=b'{"a":1}', confirm="c", cancel="x", op="try"
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"nonsense", b"[1]", b'"x"', b'{"gid":1}', b'{"gid":"g","unknown":{}}', b"{} {}"]
+)
+def test_a_branch_that_is_none_cannot_be_decoded(body: bytes) -> None:
+    with pytest.raises(UndecodableError):
+        parse_branch_request(body)
+
+
+def test_a_branch_that_came_over_json_rpc_keeps_its_gid() -> None:
+    assert read_branch_request(parse(b'{"gid":"g;1"}')).gid == "g;1"
+    with pytest.raises(RequestError, match="expected an object of strings"):
+        read_branch_request(parse(b"[1]"))
