@@ -218,7 +218,7 @@ class GenuineDtm(http.server.ThreadingHTTPServer):
             raise Refuse(409, f"current status '{known.status}', cannot sumbmit. FAILURE")
         known.status = "submitted"
         self._process(body["gid"], known)
-        if known.fields.get("wait_result") and known.status != "succeed":
+        if known.fields.get("wait_result") and self._known(body["gid"]).status != "succeed":
             raise Refuse(409, f"{known.reason or 'wait result not return success:'} FAILURE")
 
     def _abort(self, body: dict[str, Any]) -> None:

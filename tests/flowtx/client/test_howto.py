@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.flowtx.client.genuine import GenuineDtm
+
 FOLDER = Path(__file__).parents[3] / "docs" / "how-to"
 
 
@@ -52,3 +54,15 @@ def test_the_code_of_the_participants_page_runs(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     names = run("participants.md", least=7)
     names["engine"].dispose()  # type: ignore[attr-defined]  # the page's SQLAlchemy engine
+
+
+def test_the_code_of_the_client_page_runs(dtm_server: GenuineDtm, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("out", "out-back", "in", "in-back", "xa-out", "xa-in"):
+        answer = b'{"ok": "%s"}' % name.encode()
+        dtm_server.participants[f"/{name}"] = lambda query, body, answer=answer: (200, answer)
+    monkeypatch.setenv("DTM_URL", dtm_server.url)
+    monkeypatch.setenv("BANK_URL", dtm_server.url)
+    run("dtm-client.md", least=7)
+    # All but the xa transaction, whose participants here register nothing, called somebody to the end.
+    ended = [(each.fields["trans_type"], each.status) for each in dtm_server.transactions.values()]
+    assert ended == [(kind, "succeed") for kind in ("saga", "tcc", "msg", "msg", "xa", "workflow")]
