@@ -31,6 +31,8 @@ THREADS_MAX = 200
 CALLS_MAX = 2_000
 """Calls that are carried out or wait; more are refused with RESOURCE_EXHAUSTED."""
 
+LINGER_S = 0.5
+"""How long answers may be on their way to their callers when all calls have been carried out and the server ends."""
 GOING = Status(code="UNAVAILABLE", details="the transaction manager is shutting down; repeat the call at the next")
 
 
@@ -49,6 +51,10 @@ class GrpcServer:
             self._health.enter_graceful_shutdown()
             self._stopped = self._server.stop(grace_s)
         return self._stopped
+
+    def cut_streams(self) -> None:
+        """End whatever is still open: streams of the health and reflection services, which never end by themselves."""
+        self._server.stop(0.0)
 
 
 @asynccontextmanager
@@ -73,8 +79,13 @@ async def open_grpc_server(desk: Desk, settings: Settings) -> AsyncGenerator[Grp
             grace_s = 0.0 if trio.current_effective_deadline() == -float("inf") else settings.grace_s
             # Shielded: a thread without its answer would wait for ever, and the process with it.
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(opened.begin_stop(grace_s).wait)
+                stopped = opened.begin_stop(grace_s)
+                with trio.move_on_after(grace_s):
+                    await dispatcher.wait_quiet()
+                    await trio.to_thread.run_sync(stopped.wait, LINGER_S)
+                opened.cut_streams()
                 dispatcher.close()
+                await trio.to_thread.run_sync(stopped.wait)
                 await trio.to_thread.run_sync(threads.shutdown)
     if raised is not None:
         raise raised
@@ -88,6 +99,8 @@ class _Dispatcher(grpc.GenericRpcHandler):
         self._calls = calls
         self._token = trio.lowlevel.current_trio_token()
         self._is_closed = False
+        self._under_way_count = 0
+        self._all_done = trio.Event()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """What carries out a call, or None for a method that is not DTM's. Called in a thread."""
@@ -107,8 +120,9 @@ class _Dispatcher(grpc.GenericRpcHandler):
     def _accept(self, method: Method, message: bytes, promised: Future[Status]) -> None:
         if self._is_closed:
             promised.set_result(GOING)
-        else:
-            self._calls.start_soon(self._answer, method, message, promised)
+            return
+        self._under_way_count += 1
+        self._calls.start_soon(self._answer, method, message, promised)
 
     async def _answer(self, method: Method, message: bytes, promised: Future[Status]) -> None:
         status = GOING  # what is said when this task is cancelled
@@ -116,6 +130,15 @@ class _Dispatcher(grpc.GenericRpcHandler):
             status = await answer(method, self._desk, message)
         finally:
             promised.set_result(status)
+            self._under_way_count -= 1
+            if not self._under_way_count:
+                self._all_done.set()
+
+    async def wait_quiet(self) -> None:
+        """Wait until no call is under way."""
+        while self._under_way_count:
+            self._all_done = trio.Event()
+            await self._all_done.wait()
 
     def close(self) -> None:
         """Give up what is still under way, and whatever comes yet; threads that wait get their answer."""

@@ -323,3 +323,32 @@ async def test_a_call_under_way_is_answered_when_the_server_is_stopped_and_no_th
     assert ended == [Ended(code="OK")]
     await until(lambda: not [it for it in threading.enumerate() if it.name.startswith("flowtx-grpc")])
     assert (await both.grpc.call("NewGid")).code == "UNAVAILABLE"
+
+
+async def test_streams_that_never_end_do_not_hold_the_server_up(both: Both) -> None:
+    over, ended = threading.Event(), threading.Semaphore(0)
+
+    def ask_and_stay(first: bytes) -> Iterator[bytes]:
+        yield first
+        over.wait()
+
+    def hold(path: str, first: bytes, heard: threading.Event) -> None:
+        stream: grpc.StreamStreamMultiCallable[bytes, bytes] = both.grpc.channel.stream_stream(path)
+        try:
+            for _ in stream(ask_and_stay(first), timeout=60):
+                heard.set()
+        except grpc.RpcError:
+            ended.release()
+
+    for path, first in (
+        ("/grpc.health.v1.Health/Watch", b""),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", b"\x3a\x00"),  # field 7: list services
+    ):
+        heard = threading.Event()
+        threading.Thread(target=hold, args=(path, first, heard), daemon=True).start()
+        await until(heard.is_set)
+    with trio.fail_after(3):  # less than the grace period
+        both.stop.set()
+        for _ in range(2):
+            await until(lambda: ended.acquire(blocking=False))
+    over.set()
