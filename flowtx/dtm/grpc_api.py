@@ -11,12 +11,14 @@ from typing import assert_never
 import msgspec
 
 from flowtx.dtm.gids import new_gid
-from flowtx.dtm.operations import submit, topics
+from flowtx.dtm.operations import abort, branches, prepare, submit, topics, workflows
 from flowtx.dtm.operations.desk import Desk, answered
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
 from flowtx.dtm.wire.answers import with_failure
-from flowtx.dtm.wire.grpc_requests import parse_transaction_request
+from flowtx.dtm.wire.grpc_requests import parse_branch_request, parse_transaction_request
 from flowtx.dtm.wire.protobuf import make_message, parse_message
+from flowtx.dtm.wire.views import WorkflowView
+from flowtx_engine.calls.grpc_step import status_in
 
 Method = Callable[[Desk, bytes], Awaitable[Outcome]]
 
@@ -24,7 +26,7 @@ DETAILS_MAX = 1_000
 """The longest text of a status, in characters: clients refuse headers beyond 8 KiB, and each can take nine bytes."""
 
 
-_CODES = {"crash": "INTERNAL", "overloaded": "UNAVAILABLE", "error": "UNKNOWN"}
+_CODES = {"crash": "INTERNAL", "undecodable": "INTERNAL", "overloaded": "UNAVAILABLE", "error": "UNKNOWN"}
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,42 @@ async def _submit(desk: Desk, message: bytes) -> Outcome:
     return await submit.submit(desk, parse_transaction_request(message))
 
 
+async def _prepare(desk: Desk, message: bytes) -> Outcome:
+    return await prepare.prepare(desk, parse_transaction_request(message))
+
+
+async def _abort(desk: Desk, message: bytes) -> Outcome:
+    return await abort.abort(desk, parse_transaction_request(message))
+
+
+async def _register_branch(desk: Desk, message: bytes) -> Outcome:
+    return await branches.register_branch(desk, parse_branch_request(message))
+
+
+async def _prepare_workflow(desk: Desk, message: bytes) -> Outcome:
+    outcome = await workflows.prepare_workflow(desk, parse_transaction_request(message))
+    return Done(_progresses_reply(outcome.value)) if isinstance(outcome, Done) else outcome
+
+
+def _progresses_reply(view: object) -> bytes:
+    """What is known of a workflow, its result too, which DTM leaves out over gRPC (spec 12.10)."""
+    assert isinstance(view, WorkflowView), view
+    transaction = view.transaction
+    return _reply(
+        "DtmProgressesReply",
+        Transaction={
+            "Gid": transaction.gid,
+            "Status": transaction.status,
+            "RollbackReason": transaction.rollback_reason,
+            "Result": transaction.result,
+        },
+        Progresses=[
+            {"Status": branch.status, "BinData": branch.bin_data, "BranchID": branch.branch_id, "Op": branch.op}
+            for branch in view.progresses
+        ],
+    )
+
+
 async def _subscribe(desk: Desk, message: bytes) -> Outcome:
     found = parse_message("DtmTopicRequest", message)
     return await topics.subscribe(desk, topic=found.Topic, url=found.URL, remark=found.Remark)
@@ -59,7 +97,11 @@ async def _delete_topic(desk: Desk, message: bytes) -> Outcome:
 
 METHODS: Mapping[str, Method] = {
     "NewGid": _new_gid,
+    "Prepare": _prepare,
     "Submit": _submit,
+    "Abort": _abort,
+    "RegisterBranch": _register_branch,
+    "PrepareWorkflow": _prepare_workflow,
     "Subscribe": _subscribe,
     "Unsubscribe": _unsubscribe,
     "DeleteTopic": _delete_topic,
@@ -87,7 +129,9 @@ def spell(outcome: Outcome) -> Status:
         case DtmOngoing(message=message):
             return Status(code="FAILED_PRECONDITION", details=_cut(message))
         case DtmError(message=message, kind=kind):
-            return Status(code=_CODES[kind], details=_cut(message))
+            # What a participant ended in is what the caller gets to see; only wait_result speaks of one.
+            code = status_in(message) if kind == "error" else ""
+            return Status(code=code or _CODES[kind], details=_cut(message))
         case _:
             assert_never(outcome)
 

@@ -29,6 +29,24 @@ from flowtx_engine.calls.remote import (
 
 KEY_NAME = "idempotency-key"
 
+_ENDED = " ended in "
+_FAULTS = [
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
+"""The statuses that say nothing of what a participant did; a call out of time has a text of its own."""
+_ENDED_IN = re.compile(rf"\S/\S+{_ENDED}({'|'.join(_FAULTS)}): ")
 _NAME = re.compile(r"[0-9a-z_.-]+")
 
 
@@ -103,7 +121,13 @@ def outcome_of(target: GrpcTarget[Any], response: GrpcResponse) -> Outcome:
         case "ABORTED" | "FAILED_PRECONDITION":
             return Outcome(kind="ongoing", error=Ongoing(cut(response.details) or "ONGOING"))
         case status:
-            return Outcome(kind="unknown", error=StepFault(f"{target.url} ended in {status}: {cut(response.details)}"))
+            return Outcome(kind="unknown", error=StepFault(f"{target.url}{_ENDED}{status}: {cut(response.details)}"))
+
+
+def status_in(text: str) -> str:
+    """The status of a participant that a fault's text tells of, by its name; empty when it tells of none."""
+    found = _ENDED_IN.search(text)
+    return found[1] if found is not None else ""
 
 
 def _as_json(target: GrpcTarget[Any], body: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import cast
 from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.go_json import parse, read_string_maps
 from flowtx.dtm.wire.protobuf import parse_message
-from flowtx.dtm.wire.requests import TransactionRequest
+from flowtx.dtm.wire.requests import BranchRequest, TransactionRequest
 
 PROTOCOL = "grpc"
 
@@ -37,6 +37,19 @@ def parse_transaction_request(message: bytes) -> TransactionRequest:
         branch_headers=dict(options.BranchHeaders),
         retry_limit=options.RetryLimit,
     )
+
+
+def parse_branch_request(message: bytes) -> BranchRequest:
+    """The branch in a ``DtmBranchRequest``; raises ``RequestError``. Its field Op is for nobody: Data holds the op."""
+    found = parse_message("DtmBranchRequest", message)
+    known = {name: found.Data[name] for name in _BRANCH_FIELDS if name in found.Data}
+    return BranchRequest(
+        gid=found.Gid, trans_type=found.TransType, branch_id=found.BranchID, data=found.BusiPayload, **known
+    )
+
+
+_BRANCH_FIELDS = ("confirm", "cancel", "url", "op", "status")
+"""What the types read from Data; ``sync`` needs no heeding."""
 
 
 def _steps_of(text: str) -> tuple[Mapping[str, str], ...]:
