@@ -156,6 +156,7 @@ def test_all_python_in_the_docs_is_run_somewhere(docs: Mapping[str, str]) -> Non
     run_elsewhere = {
         "docs/how-to/barrier.md",
         "docs/how-to/barrier-redis.md",
+        "docs/how-to/dtm-client.md",
         "docs/how-to/participants.md",
         "docs/how-to/test-mode.md",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.flowtx.client.genuine import GenuineDtm
+from tests.flowtx.client.genuine import GenuineDtm, Said
 
 FOLDER = Path(__file__).parents[3] / "docs" / "how-to"
 
@@ -57,9 +58,11 @@ def test_the_code_of_the_participants_page_runs(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_code_of_the_client_page_runs(dtm_server: GenuineDtm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bank(name: str, query: dict[str, str], body: bytes) -> Said:
+        return 200, b'{"ok": "%s"}' % name.encode()
+
     for name in ("out", "out-back", "in", "in-back", "xa-out", "xa-in"):
-        answer = b'{"ok": "%s"}' % name.encode()
-        dtm_server.participants[f"/{name}"] = lambda query, body, answer=answer: (200, answer)
+        dtm_server.participants[f"/{name}"] = functools.partial(bank, name)
     monkeypatch.setenv("DTM_URL", dtm_server.url)
     monkeypatch.setenv("BANK_URL", dtm_server.url)
     run("dtm-client.md", least=7)
