@@ -46,11 +46,13 @@ from flowtx_engine.journal.errors import (
     UnreadablePayload,
 )
 from flowtx_engine.journal.records import Filter, Transaction
+from flowtx_engine.journal.schedules import CronSchedule
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.kernel.view import NurseryView, RunView, TaskView, Waiting
 from flowtx_engine.runtime.engine import AlreadyFinal, Engine
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine as open
+from flowtx_engine.runtime.schedules import NoSuchSchedule
 
 __all__ = [
     "UNKNOWN",
@@ -61,6 +63,7 @@ __all__ = [
     "Cancelled",
     "ClosedResourceError",
     "ConflictError",
+    "CronSchedule",
     "CurrentStep",
     "EndOfChannel",
     "Engine",
@@ -77,6 +80,7 @@ __all__ = [
     "JournalUnavailable",
     "JsonRpcTarget",
     "Limit",
+    "NoSuchSchedule",
     "NoSuchTransaction",
     "NoSuchWorkflow",
     "NondeterminismError",

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, Lazy] = MappingProxyType(
         "serve": Lazy("flowtx.cli.serve:serve", "Run the server that speaks the DTM protocol."),
         "run": Lazy("flowtx.cli.run:run", "Run one transaction of a Python workflow to its end."),
         "start": Lazy("flowtx.cli.start:start", "Store one transaction, for a server to begin now or later."),
+        "schedule": Lazy("flowtx.cli.schedule:schedule", "Start workflows again and again, by the clock."),
         "list": Lazy("flowtx.cli.list:list_", "List transactions, newest first."),
         "show": Lazy("flowtx.cli.show:show", "Show the transaction GID and its journal."),
         "lint": Lazy("flowtx.cli.lint:lint", "Find in Python files what breaks the replay of their workflows."),

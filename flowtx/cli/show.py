@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 import msgspec
@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flowtx.cli.hindrances import hindrances_of
 from flowtx.cli.lines import ENCODED, Line, Mood, cut, lines_of
 from flowtx.cli.list import Listed, in_clear, listed
 from flowtx.cli.loading import load_app
@@ -104,9 +105,10 @@ def show(*, gid: str, db: str, codec: str | None, apps: tuple[str, ...], as_json
             raise NoSuchTransaction(f"no transaction has the gid {gid}", remedy="`flowtx list` shows those there are.")
         # The row first: events may be newer than it, never older.
         stored = store.history(gid)
+        hindrance = hindrances_of(store, [row], now_at=time.time()).of(row)
     events = [event_in_clear(one) for one in stored]
     encoded = {one.seq for one in stored if is_encoded(one.data)}
-    tasks = tasks_of(row, events, workflows)
+    tasks = replace(tasks_of(row, events, workflows), hindrance=hindrance)
     if as_json:
         print_json(shown(row, events, encoded, tasks))
     else:
@@ -115,10 +117,14 @@ def show(*, gid: str, db: str, codec: str | None, apps: tuple[str, ...], as_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tasks:
-    """What a run waits for, if it does and that can be told; ``complaint`` says why its code could not tell more."""
+    """What a run waits for, if it does and that can be told; ``complaint`` says why its code could not tell more.
+
+    ``hindrance`` is what keeps it from going on although it could.
+    """
 
     view: RunView | None = None
     complaint: str = ""
+    hindrance: str = ""
 
 
 NO_TASKS = Tasks()
@@ -141,7 +147,7 @@ def tasks_of(row: Transaction, events: Sequence[Event], workflows: Iterable[AnyW
 def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), tasks: Tasks = NO_TASKS) -> Shown:
     """A transaction and its journal, whole; of the events with an ``encoded`` seq, what stands in clear."""
     return Shown(
-        transaction=listed(row),
+        transaction=listed(row, waits_for=tasks.hindrance),
         input=_json_of(row.input),
         options=_json_of(row.options),
         result=_json_of(b"null" if row.result is None else row.result),
@@ -172,7 +178,7 @@ def pictures_of(
 ) -> list[RenderableType]:
     """What a person reads: the transaction in a few lines, what it waits for, then its journal."""
     place = "branch" if row.workflow in PATTERNS else "address"
-    pictures: list[RenderableType] = [header_of(row, events, now_at=now_at)]
+    pictures: list[RenderableType] = [header_of(row, events, now_at=now_at, hindrance=tasks.hindrance)]
     if tasks.complaint:
         pictures += ["", Text(tasks.complaint, "red")]
     if tasks.view is not None and tasks.view.waiting:
@@ -180,17 +186,19 @@ def pictures_of(
     return [*pictures, table_of(lines_of(row, events, encoded), place=place)]
 
 
-def header_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Table:
+def header_of(row: Transaction, events: Sequence[Event], *, now_at: float, hindrance: str = "") -> Table:
     """The transaction in a few lines."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, fact in _facts_of(row, events, now_at=now_at):
+    for name, fact in _facts_of(row, events, now_at=now_at, hindrance=hindrance):
         grid.add_row(name, fact)
     return grid
 
 
-def _facts_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> Iterator[tuple[str, Text]]:
+def _facts_of(
+    row: Transaction, events: Sequence[Event], *, now_at: float, hindrance: str
+) -> Iterator[tuple[str, Text]]:
     """What there is to say of a transaction as a whole, and its name; what has nothing to say is left out."""
     yield "transaction", Text(row.gid, "bold")
     if row.workflow in PATTERNS:
@@ -207,8 +215,10 @@ def _facts_of(row: Transaction, events: Sequence[Event], *, now_at: float) -> It
         yield "result", Text(_spell(row.result))
     yield "began", _times_of(row, now_at)
     if not row.is_final:
-        yield "now", _now_of(row, now_at)
-    if not row.is_final:
+        if not (hindrance and row.wake_at is None and not row.owner):
+            yield "now", _now_of(row, now_at)
+        if hindrance:
+            yield "waits for", Text(hindrance, "yellow")
         yield from (("waits for", Text(one)) for one in _waits_for(row, events))
     if row.last_error:
         faults = f"{row.attempt_count} times in a row: " if row.attempt_count > 1 else ""

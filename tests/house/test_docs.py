@@ -134,7 +134,9 @@ RUN_HERE = {
     "docs/how-to/grpc-and-json-rpc.md",
     "docs/how-to/limits.md",
     "docs/how-to/parallel-branches.md",
+    "docs/how-to/schedules.md",
     "docs/how-to/start-later.md",
+    "docs/how-to/versions.md",
 }
 """Pages whose Python is run below, all blocks of a page after one another."""
 

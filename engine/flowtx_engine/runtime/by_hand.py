@@ -84,6 +84,7 @@ class ByHand:
         for driver in list(self._node.active.values()):
             driver.nudge()
         self._node.look()
+        self._node.ticker.look()
         return self._tools.clock.now_at()
 
     async def cron_once(self, *, now_ahead_s: float = 0.0, due_ahead_s: float = 0.0) -> Round:

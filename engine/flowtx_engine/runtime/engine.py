@@ -30,6 +30,7 @@ from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, NewPlace, Transaction
+from flowtx_engine.journal.schedules import CatchUp, CronSchedule, Overlap
 from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped
 from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.by_hand import ByHand
@@ -43,6 +44,7 @@ from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.replay import view_of_history
+from flowtx_engine.runtime.schedules import NoSuchSchedule, new_schedule
 from flowtx_engine.runtime.starting import beginning_of, check_gid, check_same, first_write, starts_at_of
 from flowtx_engine.runtime.watch import Watch
 
@@ -226,6 +228,55 @@ class Engine:
         row = await self._must_have(gid)
         workflow = self._node.registry.find(row.workflow, row.version)
         return view_of_history(workflow, row.input, await self.history(gid), gid=gid)
+
+    # -- schedules
+
+    async def schedule(
+        self,
+        name: str,
+        workflow: Workflow[T, *Ts],
+        *args: *Ts,
+        cron: str,
+        timezone: str = "UTC",
+        catch_up: CatchUp = "latest",
+        overlap: Overlap = "allow",
+    ) -> CronSchedule:
+        """Start a workflow at every tick of ``cron`` in ``timezone``, once on all nodes together; durable from now on.
+
+        A tick's run has the gid ``schedule/<name>/<instant in UTC>``, and ``tx.now()`` is that instant when it begins.
+        Of ticks that no node was there for, ``catch_up`` starts the "latest", "all" or "none". ``overlap="skip"``
+        starts no tick while the run of the last one is not finished. A schedule of this name is changed; its next tick
+        stays when the times are the same, so a program may say its schedules at every start.
+
+        Raises ``WorkflowError`` and ``PayloadError`` for what could not be started, ``JournalUnavailable``.
+        """
+        found = {one.name: one for one in await self.schedules()}
+        made = new_schedule(
+            name,
+            workflow,
+            args,
+            cron=cron,
+            timezone=timezone,
+            catch_up=catch_up,
+            overlap=overlap,
+            now_at=self.now_at(),
+            before=found.get(name),
+        )
+        self._check_size(f"the input of schedule {name}", made.input)
+        await self._journal.ask_node(lambda store: store.put_schedule(made))
+        if self._node.registry.add(workflow):
+            self._node.look()
+        self._node.ticker.look()
+        return made
+
+    async def unschedule(self, name: str) -> None:
+        """Forget a schedule; runs that it has started go on. Raises ``NoSuchSchedule``."""
+        if not await self._journal.ask_node(lambda store: store.delete_schedule(name)):
+            raise NoSuchSchedule(f"there is no schedule {name}")
+
+    async def schedules(self) -> list[CronSchedule]:
+        """All schedules, by their names."""
+        return await self._journal.ask_node(lambda store: store.schedules())
 
     # -- what front ends use
 

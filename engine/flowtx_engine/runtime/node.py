@@ -20,6 +20,7 @@ from flowtx_engine.kernel.events import Event
 from flowtx_engine.runtime.admission import Admission
 from flowtx_engine.runtime.drive import STUCK, Driver, LostError, Tools
 from flowtx_engine.runtime.registry import Registry
+from flowtx_engine.runtime.schedules import Ticker
 
 log = logging.getLogger("flowtx.node")
 
@@ -39,6 +40,8 @@ class Node:
         self._look = trio.Event()
         self._lost_answer = False
         self._admission = Admission(tools, registry)
+        self._declared: list[tuple[str, str]] = []
+        self.ticker = Ticker(tools, registry, on_start=self.look)
         self._claimed_while_active: set[str] = set()
         self.recovers = True
         """False: nothing that is due by time is taken up by itself; ``look`` must be called when this changes."""
@@ -60,6 +63,7 @@ class Node:
                     self._drivers = drivers
                     drivers.start_soon(self._beat_for_ever)
                     drivers.start_soon(self._claim_for_ever)
+                    drivers.start_soon(self.ticker.serve)
                     task_status.started()
             finally:
                 self._drivers = None
@@ -182,6 +186,13 @@ class Node:
             except JournalUnavailable as error:
                 log.warning("the journal did not take a heartbeat: %s", error)
 
+    async def _declare(self) -> None:
+        """Say which code is loaded here, when it has changed: others tell by it what waits for code."""
+        keys = self.registry.keys
+        if keys != self._declared:
+            await self._tools.journal.ask_node(lambda store: store.declare(self._tools.node, keys))
+            self._declared = keys
+
     async def _adopt_lost(self) -> None:
         """Drive what is stored under this node's name but driven by nobody, after an append whose answer was lost."""
         if not self._lost_answer:
@@ -199,11 +210,13 @@ class Node:
         """Take due transactions that nobody drives: after a crash, and whenever a parked one's time has come."""
         while not self._closing:
             self._look = trio.Event()
+            self.ticker.is_on = self.recovers
             if not self.recovers:
                 await self._look.wait()
                 continue
             pause_s = self._tools.limits.poll_s
             try:
+                await self._declare()
                 await self._adopt_lost()
                 admitted = await self._admission.admit(self._room)
                 self._take_all(admitted.transactions)
