@@ -19,6 +19,7 @@ from flowtx_dsl.errors import (
     Ongoing,
     Overloaded,
     PayloadError,
+    QueryError,
     Refused,
     RemoteError,
     RunClosed,
@@ -26,11 +27,13 @@ from flowtx_dsl.errors import (
     StepTimeout,
     TooSlowError,
     TransactionFailed,
+    Unanswered,
     Unknown,
     WorkflowError,
     WouldBlock,
 )
 from flowtx_dsl.limits import Limit
+from flowtx_dsl.outside import Update
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.remote import grpc, http, json_rpc
 from flowtx_dsl.structured import CancelScope, Nursery, ReceiveChannel, SendChannel
@@ -91,6 +94,7 @@ __all__ = [
     "PayloadCodec",
     "PayloadContext",
     "PayloadError",
+    "QueryError",
     "ReceiveChannel",
     "Refused",
     "RemoteError",
@@ -106,8 +110,10 @@ __all__ = [
     "Transaction",
     "TransactionFailed",
     "Tx",
+    "Unanswered",
     "Unknown",
     "UnreadablePayload",
+    "Update",
     "Waiting",
     "Workflow",
     "WorkflowError",

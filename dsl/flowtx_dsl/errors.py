@@ -102,6 +102,14 @@ class NoSuchWorkflow(FlowtxError):
     remedy = "Import the module that defines it and pass it to flowtx.open(..., workflows=[...])."
 
 
+class QueryError(FlowtxError):
+    """A run cannot answer a query: it exposes nothing of that name, or its function failed."""
+
+
+class Unanswered(FlowtxError):
+    """A run ended without answering an update."""
+
+
 class Overloaded(FlowtxError):
     """A limit is reached; nothing was stored. Come back later."""
 

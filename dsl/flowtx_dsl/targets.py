@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, cast
 
 import msgspec
 
@@ -21,6 +21,8 @@ from flowtx_dsl.errors import PayloadError, WorkflowError
 from flowtx_dsl.signatures import Signature
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,42 @@ class JsonRpcTarget(RemoteTarget[T]):
         return call
 
 
-Target = FunctionTarget | HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any]
+class Runnable(Protocol[T_co, *Ts]):
+    """A workflow, as its parent needs it."""
+
+    @property
+    def fn(self) -> Callable[[Any, *Ts], Coroutine[Any, Any, T_co]]:
+        """The coroutine function."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildTarget:
+    """A transaction inside another one: a ``workflow``, begun under ``gid`` ("": its parent's gid and address).
+
+    One that is detached is its own master: it is begun, and that is all.
+    """
+
+    workflow: Any
+    gid: str = ""
+    is_detached: bool = False
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{'detached' if self.is_detached else 'child'} {self.workflow.name}"
+
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError`` or ``WorkflowError``."""
+        return Call(target=self, payload=self.workflow.signature.encode_args(args))
+
+    @property
+    def result(self) -> Decoder:
+        """What reads its result; of a detached one, its gid."""
+        return decoder_of(str) if self.is_detached else cast("Signature", self.workflow.signature).result
+
+
+Target = FunctionTarget | HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any] | ChildTarget
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

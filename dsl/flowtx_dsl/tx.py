@@ -11,80 +11,23 @@ import random
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, TypeVarTuple, overload
+from typing import Any, NoReturn, TypeVar, TypeVarTuple, cast, overload
 from uuid import UUID
 
 from flowtx_dsl import codec, structured
-from flowtx_dsl.commands import Command, Compensate, Confirm, Settling, Sleep, Step
+from flowtx_dsl.commands import Compensate, Confirm, Sleep, Step
 from flowtx_dsl.errors import WorkflowError
+from flowtx_dsl.outside import Update
 from flowtx_dsl.policies import Retry
+from flowtx_dsl.run import Run
 from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, check_timeout, frame_here, seconds_of, step_of, where_of
-from flowtx_dsl.targets import RemoteTarget, step_target_of, target_of
+from flowtx_dsl.targets import ChildTarget, RemoteTarget, Runnable, step_target_of, target_of
+
+CHILD_RETRY = Retry(ongoing_s=600.0)
+"""A parent that waits is told when its child is done; these looks are for the case that whoever tells it crashed."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-class Run(Protocol):
-    """What the words need of the run they are spoken in; the kernel is one."""
-
-    @property
-    def gid(self) -> str:
-        """The transaction's id."""
-        ...
-
-    def now_at(self) -> float:
-        """The time of the event that is being worked on, in seconds since the epoch."""
-        ...
-
-    def dice(self) -> random.Random:
-        """The running task's own generator, seeded by gid and address."""
-        ...
-
-    def ask(self, command: Command) -> Awaitable[object]:
-        """Something that, awaited, hands the command over and waits for its outcome."""
-        ...
-
-    def checkpoint(self) -> Awaitable[None]:
-        """Something that, awaited, lets the other tasks run and takes a cancellation that is due."""
-        ...
-
-    def open_nursery(self, where: str) -> AbstractAsyncContextManager[structured.Nursery]:
-        """A nursery, to be entered."""
-        ...
-
-    def open_scope(
-        self, *, deadline_at: float = math.inf, after_s: float = math.inf, shield: bool, fails: bool = False, where: str
-    ) -> structured.CancelScope:
-        """A scope with a deadline at an instant, or so long after its entry; ``fails`` lets it raise at its end."""
-        ...
-
-    @property
-    def is_prepared(self) -> bool:
-        """True until the run counts as submitted."""
-        ...
-
-    def submitted(self) -> None:
-        """From now on the run counts as submitted."""
-        ...
-
-    def take_signal(self, name: str) -> Awaitable[object]:
-        """Something that, awaited, waits for the next signal of a name and returns its value as JSON."""
-        ...
-
-    def register(self, command: Settling) -> None:
-        """Note what is due when the run ends: a compensation if it fails, a confirmation if it succeeds."""
-        ...
-
-    def make_event(self) -> structured.Event:
-        """A fresh event."""
-        ...
-
-    def open_channel(
-        self, max_buffer_size: float, item: type[T]
-    ) -> tuple[structured.SendChannel[T], structured.ReceiveChannel[T]]:
-        """Both ends of a new channel."""
-        ...
 
 
 class Tx:
@@ -164,6 +107,35 @@ class Tx:
                 compensates_refused=compensate_refused,
             )
         )
+
+    async def child(self, workflow: Runnable[T, *Ts], *args: *Ts, gid: str = "") -> T:
+        """Run another workflow as a part of this transaction and return its result.
+
+        The child is a transaction of its own, under ``gid`` (default: this one's gid and the place it is asked at).
+        When this transaction fails, the child is taken back as a whole, its own steps newest first; when it succeeds,
+        what waited for success in the child is done, too. Until then the child, having returned, waits.
+
+        Raises ``TransactionFailed`` when the child failed, with what turned it round as its cause (it has taken back
+        what it did), ``GidTaken``, ``PayloadError`` and ``WorkflowError``.
+        """
+        call = ChildTarget(workflow=workflow, gid=gid).call(args)
+        step = Step(
+            call=call,
+            where=where_of(frame_here()),
+            retry=CHILD_RETRY,
+            compensation=call,
+            confirmation=call,
+        )
+        result: T = await self._run.ask(step)  # type: ignore[assignment]  # decoded by the child's own signature
+        return result
+
+    async def detach(self, workflow: Runnable[Any, *Ts], *args: *Ts, gid: str = "") -> str:
+        """Begin another workflow as a transaction on its own and return its gid; nobody waits for it or takes it back.
+
+        Raises ``GidTaken``, ``PayloadError`` and ``WorkflowError``.
+        """
+        call = ChildTarget(workflow=workflow, gid=gid, is_detached=True).call(args)
+        return str(await self._run.ask(Step(call=call, where=where_of(frame_here()), retry=CHILD_RETRY)))
 
     def compensate(
         self,
@@ -269,6 +241,66 @@ class Tx:
         assert isinstance(value, bytes), value
         return decoder.decode(value, what=what)
 
+    @overload
+    async def update(self, name: str) -> Update[Any]: ...
+    @overload
+    async def update(self, name: str, *, type: type[T]) -> Update[T]: ...
+    async def update(self, name: str, *, type: object = Any) -> Update[Any]:
+        """Wait for the next update of this name, as ``engine.update(gid, name, value)`` asks for one, and take it.
+
+        Say ``update.answer(...)`` or ``update.refuse(...)`` to it, at once or after as many steps as it needs: who
+        asked waits. Raises ``PayloadError`` when the value does not fit ``type``; see ``guard``.
+        """
+        decoder = codec.readable_decoder_of(type, f"tx.update({name!r})")
+        key, data = cast("tuple[str, bytes]", await self._run.take_update(name))
+
+        def reply(value: bytes, error: Exception | None) -> None:
+            self._run.answer(key, value, error)
+
+        return Update(name, decoder.decode(data, what=f"update {name}"), reply)
+
+    @overload
+    def guard(self, name: str, check: Callable[[Any], object]) -> None: ...
+    @overload
+    def guard(self, name: str, check: Callable[[T], object], *, type: type[T]) -> None: ...
+    def guard(self, name: str, check: Callable[[Any], object], *, type: object = Any) -> None:
+        """Let ``check(value)`` see every update of this name before it is stored: what it raises refuses the update.
+
+        So does a value that does not fit ``type``. ``check`` reads what the workflow holds, and changes nothing.
+        """
+        decoder = codec.readable_decoder_of(type, f"tx.guard({name!r})")
+        self._run.guard(name, lambda data: _ignore(check(decoder.decode(data, what=f"update {name}"))))
+
+    def expose(self, name: str, fn: Callable[..., object]) -> None:
+        """Answer ``engine.query(gid, name, *args)`` with ``fn(*args)``, now and whenever the run is asked, also later.
+
+        ``fn`` reads what the workflow holds and returns plain data; it changes nothing and waits for nothing.
+        """
+        self._run.expose(name, fn)
+
+    def changed(self, change: str) -> bool:
+        """True when the run comes here for the first time with the changed code; runs in flight keep their old way.
+
+        ``if tx.changed("fee"): new way, else: old way``: a run that was past this point before the change was deployed
+        gets False, for as long as it lives; every other gets True. The answer is kept in the journal.
+        """
+        return self._run.changed(change)
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """``async with tx.savepoint():`` takes back what was done inside when the block raises; the error passes.
+
+        The run goes on if it is caught outside. Messages that were registered inside are not sent then.
+        """
+        return self._run.open_savepoint(where_of(frame_here()))
+
+    def restart(self, *args: object) -> NoReturn:
+        """End this journal and begin a fresh one under the same gid, with other input: for loops that run for ever.
+
+        What was done stays done: messages go out, compensations are no longer due. Signals that were not taken stay.
+        Raises ``PayloadError`` or ``WorkflowError`` when the input does not fit; never returns.
+        """
+        raise self._run.restart(args)
+
     @property
     def is_prepared(self) -> bool:
         """True while the transaction is only prepared: ``engine.prepare`` began it and ``submitted`` was not said."""
@@ -352,6 +384,10 @@ class Tx:
     def uuid4(self) -> UUID:
         """A random UUID: the same at every replay."""
         return UUID(int=self._run.dice().getrandbits(128), version=4)
+
+
+def _ignore(value: object) -> None:
+    """Whatever a check returns says nothing."""
 
 
 class Noted:

@@ -20,17 +20,21 @@ from flowtx_engine.kernel.events import (
     Began,
     CallRecord,
     Cancelled,
+    Changed,
     Ended,
     Event,
     Failed,
     Fired,
     Hastened,
+    Kept,
     Parked,
     Refused,
+    Returned,
     Signalled,
     StepFact,
     Stopped,
     Succeeded,
+    Updated,
 )
 from flowtx_engine.kernel.kernel import START
 from flowtx_engine.runtime.history import reason_of
@@ -99,6 +103,15 @@ def _line_of(event: Event, places: Places | None) -> Line:
             return _word_line(event, msgspec.json.decode(fact.value, type=Word))
         case Signalled():
             return _run_line(event, f"signal {fact.name}", "came", note=cut(bytes(fact.value).decode()))
+        case Updated():
+            return _run_line(event, f"update {fact.name}", "was asked for", note=cut(bytes(fact.value).decode()))
+        case Kept():
+            return _run_line(event, "keep", "the parent has succeeded", mood="good")
+        case Changed():
+            return _run_line(event, f"change {fact.change}", "is in force")
+        case Returned():
+            note = "" if bytes(fact.value) == b"null" else f"-> {bytes(fact.value).decode()}"
+            return _run_line(event, "return", "waits for its parent", mood="waiting", note=cut(note))
         case Hastened():
             return _run_line(event, "hasten", "was asked for")
         case Parked():

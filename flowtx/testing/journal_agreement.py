@@ -153,10 +153,10 @@ class _Agreement(RuleBasedStateMachine):
     @rule(data=st.data())
     def commit(self, data: st.DataObject) -> None:
         """A batch whose writes mostly follow what is there, and now and then do not."""
-        ends = {gid: len(self.oracle.history(gid)) for gid in data.draw(st.lists(gids, max_size=1), "any gid")}
+        ends = {gid: self._end_of(gid) for gid in data.draw(st.lists(gids, max_size=1), "any gid")}
         writes: list[Write] = []
         for gid in data.draw(st.lists(gids, min_size=1, max_size=8), "gids of the batch"):
-            end = ends.setdefault(gid, len(self.oracle.history(gid)))
+            end = ends.setdefault(gid, self._end_of(gid))
             seq = max(0, end + data.draw(st.sampled_from([0, 0, 0, 0, 0, 0, -1, 1, -end]), "how far off"))
             writes.append(self._write(gid, seq, data))
             ends[gid] = seq + len(writes[-1].rows) if seq == end else end
@@ -175,7 +175,12 @@ class _Agreement(RuleBasedStateMachine):
             )
             for each in range(seq, seq + data.draw(st.integers(1, 3), "how many rows"))
         )
-        return Write(gid=gid, rows=rows, change=change)
+        keeps_from = data.draw(st.sampled_from([None, None, None, *(row.seq for row in rows)]), "a fresh journal")
+        return Write(gid=gid, rows=rows, change=change, keeps_from=keeps_from)
+
+    def _end_of(self, gid: str) -> int:
+        rows = self.oracle.history(gid)
+        return rows[-1].seq + 1 if rows else 0
 
     def _commit(self, writes: Sequence[Write]) -> None:
         self._agree(lambda store: [type(result) for result in store.commit(writes)])

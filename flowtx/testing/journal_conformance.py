@@ -110,6 +110,7 @@ CASES: Sequence[Case] = (
     _on_empty(rows.check_taken_seq),
     _on_empty(rows.check_taken_gid),
     _on_empty(rows.check_gaps),
+    _on_empty(rows.check_fresh_journals),
     _on_empty(rows.check_conflicts_in_a_batch),
     _on_empty(rows.check_one_gid_twice),
     _on_empty(rows.check_long_batches),

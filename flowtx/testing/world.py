@@ -157,8 +157,8 @@ class World:
         """
         loaded = {(workflow.name, workflow.version): workflow for workflow in self.workflows}
         for row in self.transactions():
-            kernel = Kernel(loaded[row.workflow, row.version], row.input, gid=row.gid)
             events = self.history(row.gid)
+            kernel = Kernel(loaded[row.workflow, row.version], row.input, gid=row.gid, recorded=events)
             for event in events:
                 kernel.feed(event)
             assert (kernel.ended is not None) == row.is_final, (row, kernel)

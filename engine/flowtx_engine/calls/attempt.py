@@ -16,12 +16,16 @@ Op = Literal["action", "compensate", "confirm"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try at a step, a compensation or a confirmation; ``number`` counts from 1."""
+    """One try at a step or at what settles it; ``number`` counts from 1.
+
+    ``round`` tells apart the journals of a run that began again, where the same addresses come again; 0 is the first.
+    """
 
     gid: str
     address: str
     number: int
     command: Performed
+    round: int = 0
 
     @property
     def op(self) -> Op:
@@ -35,14 +39,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
                 return "action"
 
     @property
-    def step_address(self) -> str:
-        """The address of the step, also for what settles it."""
-        return self.address.removesuffix("/c").removesuffix("/m")
+    def step_place(self) -> str:
+        """The place of the step, also for what settles it; no other step of the run ever has it."""
+        return self._unique(self.address.removesuffix("/c").removesuffix("/m"))
 
     @property
     def key(self) -> str:
         """The idempotency key: the same at every attempt, different for a step and its compensation."""
-        return f"{self.gid}/{self.address}"
+        return f"{self.gid}/{self._unique(self.address)}"
+
+    def _unique(self, address: str) -> str:
+        return f"{self.round}.{address}" if self.round else address
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

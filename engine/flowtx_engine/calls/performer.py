@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from flowtx_dsl.targets import FunctionTarget, GrpcTarget, HttpTarget, JsonRpcTarget
+from flowtx_dsl.targets import ChildTarget, FunctionTarget, GrpcTarget, HttpTarget, JsonRpcTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.calls.functions import RunSync, perform_function
 from flowtx_engine.calls.grpc_step import perform_grpc
@@ -39,5 +39,7 @@ class Calls:
                 return await perform_grpc(target, attempt, self._grpc, default_timeout_s=timeout_s)
             case JsonRpcTarget():
                 return await perform_json_rpc(target, attempt, self._transport, default_timeout_s=timeout_s)
+            case ChildTarget():
+                raise AssertionError(f"{target.name}: children are the runtime's affair")
             case _:
                 assert_never(target)

@@ -29,7 +29,7 @@ TEXT_SHOWN_MAX = 4096
 def facts_of(target: RemoteTarget[Any], attempt: Attempt) -> dict[str, str]:
     """What DTM tells every participant, in alphabetical order (spec 3.2)."""
     return {
-        "branch_id": target.branch_id or attempt.step_address,
+        "branch_id": target.branch_id or attempt.step_place,
         "gid": attempt.gid,
         "op": target.op or attempt.op,
         "trans_type": target.trans_type,

@@ -23,6 +23,9 @@ def check_write(write: Write) -> int:
         assert row.gid == gid, f"a write of {gid!r} carries a row of {row.gid!r}"
         assert row.seq == seq >= 0, f"a write of {gid!r} carries seq {row.seq} where {seq} must follow"
         size += len(row.data)
+    assert write.keeps_from is None or write.keeps_from in range(rows[0].seq, rows[-1].seq + 1), (
+        f"a write of {gid!r} keeps its journal from seq {write.keeps_from}, which it does not write"
+    )
     change = write.change
     is_new = isinstance(change, NewTransaction)
     assert is_new == (rows[0].seq == 0), f"the first write of {gid!r}, and no other, carries a NewTransaction: {write}"
@@ -40,11 +43,11 @@ def kv_conflict_of(category: str, key: str, version: int, found: int | None) -> 
     return ConflictError(f"the value {category}/{key} {there}; the write expected {expected}")
 
 
-def conflict_of(write: Write, row_count: int | None) -> ConflictError:
-    """The error of a write that found ``row_count`` rows of its gid in the journal; None when there is no such gid."""
+def conflict_of(write: Write, next_seq: int | None) -> ConflictError:
+    """The error of a write that found the journal of its gid going on at ``next_seq``; None: there is no such gid."""
     gid, seq = write.gid, write.rows[0].seq
-    if row_count is None:
-        return ConflictError(f"transaction {gid} is not in the journal; the write expected {seq} rows of it")
+    if next_seq is None:
+        return ConflictError(f"transaction {gid} is not in the journal; the write expected it to go on at {seq}")
     if seq == 0:
-        return ConflictError(f"transaction {gid} exists already with {row_count} rows; the write expected none")
-    return ConflictError(f"the journal of {gid} has {row_count} rows; the write expected {seq}")
+        return ConflictError(f"transaction {gid} exists already, its journal goes on at {next_seq}")
+    return ConflictError(f"the journal of {gid} goes on at {next_seq}; the write expected {seq}")

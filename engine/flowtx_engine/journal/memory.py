@@ -62,9 +62,13 @@ class MemoryStore:
 
     def _write(self, write: Write) -> ConflictError | None:
         rows = self._histories.get(write.gid)
-        if write.rows[0].seq != (0 if rows is None else len(rows)):
-            return conflict_of(write, None if rows is None else len(rows))
-        self._histories.setdefault(write.gid, []).extend(write.rows)
+        next_seq = None if rows is None else rows[-1].seq + 1
+        if write.rows[0].seq != (next_seq or 0):
+            return conflict_of(write, next_seq)
+        rows = self._histories.setdefault(write.gid, [])
+        rows.extend(write.rows)
+        if write.keeps_from is not None:
+            self._histories[write.gid] = [row for row in rows if row.seq >= write.keeps_from]
         match write.change:
             case NewTransaction() as new:
                 self._put(row_of_new(len(self._transactions) + 1, write.gid, new))
@@ -93,7 +97,8 @@ class MemoryStore:
     def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
         """See ``Store.history``."""
         with self._opened():
-            return self._histories.get(gid, [])[from_seq:]
+            rows = self._histories.get(gid, [])
+            return rows[max(0, from_seq - rows[0].seq) :] if rows else []
 
     def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         """See ``Store.transactions``."""

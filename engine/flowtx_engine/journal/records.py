@@ -138,12 +138,14 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one transaction wants to change at once: all of it happens, or none of it.
 
     ``rows`` is never empty and its seqs are contiguous; the first is the fence. ``change`` is a ``NewTransaction``
-    exactly when the first seq is 0.
+    exactly when the first seq is 0. ``keeps_from`` is the seq of the row that begins a fresh journal, None for none:
+    the rows before it are let go.
     """
 
     gid: str
     rows: tuple[JournalRow, ...]
     change: NewTransaction | RowChange | None = None
+    keeps_from: int | None = None
 
 
 class KvEntry(msgspec.Struct, frozen=True, kw_only=True):

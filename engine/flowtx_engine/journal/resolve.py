@@ -56,11 +56,12 @@ async def _attempt(journal: Journal, write: Write, *, answer_was_lost: bool) -> 
 
 async def _is_in(journal: Journal, write: Write) -> bool:
     """True when the write's rows are there, False when nothing is; raises ``ConflictError`` for anything else."""
+    kept = tuple(row for row in write.rows if write.keeps_from is None or row.seq >= write.keeps_from)
     rows = await journal.history(write.gid, write.rows[0].seq)
     if not rows:
         return False
     # What others appended behind ours does not matter: ours are in.
-    if tuple(rows[: len(write.rows)]) == write.rows:
+    if tuple(rows[: len(kept)]) == kept:
         return True
     raise conflict_of(write, rows[-1].seq + 1)
 

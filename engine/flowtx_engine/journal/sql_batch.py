@@ -18,12 +18,16 @@ Row = tuple[object, ...]
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """The rows of a regular batch, as the statements in ``sql_statements.py`` take them."""
+    """The rows of a regular batch, as the statements in ``sql_statements.py`` take them.
+
+    ``fresh`` are gids whose journal begins anew, and from which seq on it is kept.
+    """
 
     transactions: list[Row] = field(default_factory=list[Row])
     places: list[Row] = field(default_factory=list[Row])
     journal: list[Row] = field(default_factory=list[Row])
     changes: list[Row] = field(default_factory=list[Row])
+    fresh: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
 
 
 def batch_of(writes: Sequence[Write]) -> Batch | None:
@@ -43,6 +47,8 @@ def batch_of(writes: Sequence[Write]) -> Batch | None:
         for row in rows:
             batch.journal.append((gid, row.seq, row.kind, row.address, row.at, row.data, fence))
             fence = None
+        if write.keeps_from is not None:
+            batch.fresh.append((gid, write.keeps_from))
         match write.change:
             case NewTransaction() as new:
                 batch.transactions.append(_new_row(gid, new))

@@ -77,6 +77,8 @@ def _put_all(connection: Connection, writes: Sequence[Write]) -> None:
             row_count = connection.exec_driver_sql(text, values).rowcount
             if row_count != expected_count:
                 raise _Misfit(f"{row_count} rows where {expected_count} were expected")
+        for gid, keeps_from in batch.fresh:
+            connection.execute(statements.LET_GO, {"gid": gid, "keeps_from": keeps_from})
     except (DBAPIError, UnicodeError, OverflowError) as error:
         if is_taken(error):
             raise _Misfit("a key is taken") from None
@@ -88,7 +90,7 @@ def _put_all(connection: Connection, writes: Sequence[Write]) -> None:
 def _reason(connection: Connection, write: Write, cause: BaseException | None) -> Exception:
     """Why a single write was kept out."""
     if cause is None:
-        return conflict_of(write, connection.scalar(statements.ROW_COUNT, {"gid": write.gid}))
+        return conflict_of(write, connection.scalar(statements.NEXT_SEQ, {"gid": write.gid}))
     told = f"write of {write.gid!r} at seq {write.rows[0].seq}, {check_write(write)} bytes of payload: {cause}"
     refused = UnstorableWrite(told)
     refused.__cause__ = cause

@@ -149,9 +149,16 @@ HISTORY = (
     .order_by(journal.c.seq)
 )
 
-# How many journal rows a gid has; no row at all when there is no such gid. For the words of a conflict.
-ROW_COUNT = (
-    select(func.count(journal.c.seq))
+# Let go of a gid's journal before a seq: its run has begun again.
+LET_GO = delete(journal).where(
+    journal.c.transaction_id
+    == select(transactions.c.id).where(transactions.c.gid == bindparam("gid")).scalar_subquery(),
+    journal.c.seq < bindparam("keeps_from"),
+)
+
+# At which seq a gid's journal goes on; no row at all when there is no such gid. For the words of a conflict.
+NEXT_SEQ = (
+    select(func.coalesce(func.max(journal.c.seq) + 1, 0))
     .select_from(transactions.outerjoin(journal, transactions.c.id == journal.c.transaction_id))
     .where(transactions.c.gid == bindparam("gid"))
     .group_by(transactions.c.id)

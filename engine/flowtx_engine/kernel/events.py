@@ -24,6 +24,16 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_def
     """What is common to all facts: nothing but being one."""
 
 
+class FromOutside(Fact, frozen=True, kw_only=True):
+    """What others than its driver put into a run's journal.
+
+    ``is_unheard`` says that it was written past the driver: until the driver has written something behind it, the run's
+    code may not have seen it.
+    """
+
+    is_unheard: bool = False
+
+
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked, as it is kept beside its outcome, so that replay can compare and a person can read.
 
@@ -41,14 +51,19 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Began(Fact, frozen=True, kw_only=True, tag="began"):
     """The transaction exists; its input is in its row.
 
-    ``is_prepared``: it waits for its submission (spec 4.1). ``starts_at`` (seconds since the epoch) is when its
-    workflow begins, None: now. ``place`` is set when its workflow has a limit: the key it waits under for a free place,
-    and it begins when it has one.
+    ``is_prepared``: it waits for its submission (spec 4.1). ``parent`` is the gid of the run it is a child of, "" for
+    none: what a child has done is neither final nor taken back before its parent says so. ``starts_at`` (seconds since
+    the epoch) is when its workflow begins, None: now. ``place`` is set when its workflow has a limit: the key it waits
+    under for a free place, and it begins when it has one. A run that begins again has its new ``input`` here, with the
+    keys it ``heard`` before.
     """
 
     workflow: str
     version: str = "1"
     is_prepared: bool = False
+    parent: str = ""
+    input: msgspec.Raw = msgspec.Raw(b"null")
+    heard: tuple[str, ...] = ()
     starts_at: float | None = None
     place: str | None = None
 
@@ -99,19 +114,19 @@ class Fired(Fact, frozen=True, kw_only=True, tag="fired"):
     where: str = ""
 
 
-class Cancelled(Fact, frozen=True, kw_only=True, tag="cancelled"):
+class Cancelled(FromOutside, frozen=True, kw_only=True, tag="cancelled"):
     """Somebody asked for the run to be cancelled: it unwinds and compensates."""
 
     reason: str = ""
 
 
-class Stopped(Fact, frozen=True, kw_only=True, tag="stopped"):
+class Stopped(FromOutside, frozen=True, kw_only=True, tag="stopped"):
     """Somebody ended the run by force: nothing more is called, nothing is compensated (spec 2.4, forceStop)."""
 
     reason: str = ""
 
 
-class Signalled(Fact, frozen=True, kw_only=True, tag="signalled"):
+class Signalled(FromOutside, frozen=True, kw_only=True, tag="signalled"):
     """Somebody sent a signal: ``value`` (JSON) under a ``name``; one ``key`` is taken once, "" is no key."""
 
     name: str
@@ -119,8 +134,32 @@ class Signalled(Fact, frozen=True, kw_only=True, tag="signalled"):
     key: str = ""
 
 
-class Hastened(Fact, frozen=True, kw_only=True, tag="hastened"):
+class Hastened(FromOutside, frozen=True, kw_only=True, tag="hastened"):
     """Somebody wants no more waiting: every attempt that is due later is due now. Timers keep their time."""
+
+
+class Updated(FromOutside, frozen=True, kw_only=True, tag="updated"):
+    """Somebody asks the run for something and waits for its answer: as a signal, with a ``key`` for the answer."""
+
+    name: str
+    key: str
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Kept(FromOutside, frozen=True, kw_only=True, tag="kept"):
+    """The parent of this run has succeeded: what the run has done is final. Cancelling it says the opposite."""
+
+
+class Changed(Fact, frozen=True, kw_only=True, tag="changed"):
+    """The run asked whether it began after a ``change`` of its code, and it did."""
+
+    change: str
+
+
+class Returned(Fact, frozen=True, kw_only=True, tag="returned"):
+    """The workflow of a child has returned ``value``; the run waits for its parent's word."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Parked(Fact, frozen=True, kw_only=True, tag="parked"):
@@ -139,9 +178,11 @@ class Ended(Fact, frozen=True, kw_only=True, tag="ended"):
 
 
 StepFact = Attempted | Succeeded | Refused | Failed
-External = Cancelled | Stopped | Signalled | Hastened
+External = Cancelled | Stopped | Signalled | Updated | Hastened | Kept
 """What others than its driver may put into a run's journal."""
-AnyFact = Began | StepFact | Fired | External | Parked | Ended
+Note = Changed | Returned | Ended
+"""What the run itself has to say: the kernel wants it written with the event that led to it."""
+AnyFact = Began | StepFact | Fired | External | Parked | Note
 
 
 def stopped_end(reason: str, failing: tuple[ErrorRecord, ...]) -> Ended:
@@ -211,6 +252,14 @@ def describe(fact: AnyFact) -> str:
             return fact.reason
         case Signalled():
             return f"{fact.name} = {bytes(fact.value).decode()}"
+        case Updated():
+            return f"{fact.name} = {bytes(fact.value).decode()}"
+        case Kept():
+            return "the parent has succeeded"
+        case Changed():
+            return f"began after the change {fact.change}"
+        case Returned():
+            return f"-> {bytes(fact.value).decode()}"
         case Hastened():
             return "what is due later is due now"
         case Parked():

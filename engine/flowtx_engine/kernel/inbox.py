@@ -1,6 +1,6 @@
-"""Signals: what others send to a run, kept until a task takes it.
+"""Inboxes: what others send to a run under one name, kept until a task takes it.
 
-The law of this file: a signal is taken once, first come, first served, and none is lost: not when it comes before
+The law of this file: what comes is taken once, first come, first served, and none is lost: not when it comes before
 anybody waits, and not when the scope of whoever takes it is cancelled at the same moment. Taking one is not journaled,
 because a replay takes the same ones in the same order.
 """
@@ -14,17 +14,17 @@ from flowtx_engine.kernel.waits import checkpoint_if_cancelled
 
 
 class Inbox:
-    """The signals of one name."""
+    """Signals or updates of one name."""
 
     __slots__ = ("_run", "_tasks", "name", "values")
 
     def __init__(self, run: Scheduler, name: str) -> None:
         self.name = name
-        self.values: deque[bytes] = deque()
+        self.values: deque[object] = deque()
         self._run = run
         self._tasks: dict[Task, None] = {}
 
-    def put(self, value: bytes) -> None:
+    def put(self, value: object) -> None:
         """One has come: hand it to who has waited longest, or keep it."""
         task = next(iter(self._tasks), None)
         if task is None:
@@ -34,7 +34,7 @@ class Inbox:
             self._run.reschedule(task, value)
 
     async def take(self) -> object:
-        """The next one's value as JSON, waiting for it."""
+        """The next one, waiting for it."""
         await checkpoint_if_cancelled(self._run)
         if self.values:
             value = self.values.popleft()

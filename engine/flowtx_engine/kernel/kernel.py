@@ -8,7 +8,9 @@ a workflow's state. Live running and replay are the same code: replay is feeding
 Phases::
 
     new --Began--> running --root returns--> confirming ----all done--> ended (succeed)
-                      |
+                      |                          ^
+                      |  child --root returns--> held --Cancelled--+
+                      |                                            v
                       +------root raises---> compensating --all done--> ended (failed)
 
 What has nothing to confirm or to compensate ends at once. Stopped ends a run from anywhere: failed, nothing
@@ -21,6 +23,8 @@ An event that cannot come next raises and changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Literal, assert_never
 
@@ -30,35 +34,42 @@ from flowtx_dsl.codec import misfit
 from flowtx_dsl.commands import Compensate, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
 from flowtx_dsl.errors import Cancelled as CancelledError
-from flowtx_dsl.errors import FlowtxError
+from flowtx_dsl.errors import FlowtxError, WorkflowError
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel import mismatch
+from flowtx_engine.kernel.beginnings import begins_again, fresh_journal, heard_until, restarting
 from flowtx_engine.kernel.events import (
     AnyFact,
     Attempted,
     Began,
     Cancelled,
+    Changed,
     Ended,
     Event,
     Failed,
     Fired,
     Hastened,
+    Kept,
+    Note,
     Parked,
     Refused,
+    Returned,
     Signalled,
     StepFact,
     Stopped,
     Succeeded,
+    Updated,
     stopped_end,
 )
 from flowtx_engine.kernel.foreign import foreign_call
 from flowtx_engine.kernel.loop import Loop
 from flowtx_engine.kernel.nurseries import NurseryBlock
+from flowtx_engine.kernel.savepoint import Restarting, Savepoint
 from flowtx_engine.kernel.settling import Due, TaskDue, compensations_of, confirmations_of
 from flowtx_engine.kernel.tasks import Ask, Asked, Order, Status, Task, split_cancelled
 
-Phase = Literal["new", "delayed", "running", "confirming", "compensating", "ended"]
+Phase = Literal["new", "delayed", "running", "held", "confirming", "restarting", "compensating", "ended"]
 RunStatus = Literal["prepared", "submitted", "aborting", "succeed", "failed"]
 """DTM's five words (spec 4.1)."""
 
@@ -70,21 +81,31 @@ class Kernel(Loop):
     """One run in memory."""
 
     __slots__ = (
+        "_changes",
         "_has_place",
-        "_heard",
         "_is_over",
+        "_live_from",
         "_payload",
+        "_restarts_with",
         "_status",
         "_value",
         "_version",
         "_workflow",
+        "beginning",
         "cause",
         "ended",
+        "first_seq",
+        "notes",
+        "parent",
         "phase",
     )
 
-    def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str) -> None:
-        """``payload`` is the input as a JSON array; it is read when ``Began`` is fed."""
+    def __init__(self, workflow: AnyWorkflow, payload: bytes, *, gid: str, recorded: Sequence[Event] = ()) -> None:
+        """``payload`` is the input as a JSON array; it is read when ``Began`` is fed.
+
+        ``recorded`` is the history that will be fed first: what is asked while it is fed was asked before, by whatever
+        code ran then.
+        """
         super().__init__(gid)
         self.phase: Phase = "new"
         self.ended: Ended | None = None
@@ -96,7 +117,13 @@ class Kernel(Loop):
         self._status: Status | None = None  # the scope around everything, which cancelling the run cancels
         self._is_over = False
         self._value = b"null"  # what the workflow returned
-        self._heard: dict[str, None] = {}  # the keys of signals that came
+        self.parent = ""  # the gid of the run that this one is a child of
+        self.first_seq = 0  # not 0 in the journal of a run that began again
+        self._restarts_with: bytes | None = None
+        self.beginning: tuple[AnyFact, ...] = ()  # of the fresh journal that follows this one, once it is restarting
+        self._live_from = heard_until(recorded)
+        self._changes = {event.fact.change: True for event in recorded if isinstance(event.fact, Changed)}
+        self.notes: list[Note] = []  # what is to be written with the event that led to it
 
     # -- what the runtime uses
 
@@ -106,15 +133,15 @@ class Kernel(Loop):
         Raises ``NondeterminismError`` when the event does not belong to what this code asks, and ``AssertionError``
         when no history can hold it here. Both change nothing, and the kernel waits as before.
         """
-        if event.seq != self._seq or self._is_over:
+        seq = event.seq if self.phase == "new" and begins_again(event.fact) else self._seq
+        if event.seq != seq or self._is_over:
             raise AssertionError(f"{self.name}: fed seq {event.seq}, expected {self._expected}")
-        before_at, self._at = self._at, event.at
-        self._seq += 1
+        before = self._seq, self._at
+        self._seq, self._at = seq + 1, event.at
         try:
             self._take(event)
         except Exception:
-            self._seq -= 1
-            self._at = before_at
+            self._seq, self._at = before
             raise
         self._run_ready()
         orders = self._orders
@@ -130,6 +157,11 @@ class Kernel(Loop):
         return self.phase == "delayed" and not self._has_place
 
     @property
+    def event_count(self) -> int:
+        """How many events were fed."""
+        return self._seq - self.first_seq
+
+    @property
     def next_seq(self) -> int:
         """The seq of the next event to feed."""
         return self._seq
@@ -138,7 +170,7 @@ class Kernel(Loop):
     def status(self) -> RunStatus:
         """Where the run is, in DTM's words."""
         match self.phase:
-            case "new" | "delayed" | "running" | "confirming":
+            case "new" | "delayed" | "running" | "held" | "confirming" | "restarting":
                 return "prepared" if self.is_prepared else "submitted"
             case "compensating":
                 return "aborting"
@@ -147,8 +179,19 @@ class Kernel(Loop):
                 return self.ended.status
 
     def has_heard(self, fact: AnyFact) -> bool:
-        """True for a signal whose key was taken already: feeding it again would be one signal too many."""
-        return isinstance(fact, Signalled) and fact.key in self._heard
+        """True for what came already under the same key: feeding it again would be once too many."""
+        return self._dialogue is not None and self._dialogue.has_heard(fact)
+
+    def next_note(self) -> Note | None:
+        """What the run wants written now, to be fed like any event; its end comes last."""
+        if self.notes:
+            return self.notes[0]
+        return None if self._is_over else self.ended
+
+    @property
+    def answered_count(self) -> int:
+        """How many updates the run has answered."""
+        return 0 if self._dialogue is None else len(self._dialogue.answers)
 
     @property
     def _expected(self) -> str:
@@ -190,8 +233,15 @@ class Kernel(Loop):
                 self._cancel(fact.reason)
             case Stopped():
                 self._stop(fact.reason)
-            case Signalled():
-                self._hear(fact)
+            case Signalled() | Updated():
+                self.dialogue.hear(fact)
+            case Changed():
+                self._take_note(fact)
+            case Returned():
+                self._check_returned(fact)
+            case Kept():
+                if self.phase == "held":
+                    self._confirm()
             case Hastened():
                 self._hasten(event.at)
             case Parked():
@@ -256,12 +306,19 @@ class Kernel(Loop):
 
     def _begin(self, fact: AnyFact) -> None:
         assert isinstance(fact, Began), f"{self.name}: its first event is {fact!r}, expected Began"
+        if begins_again(fact):
+            self._payload = bytes(fact.input)
+            self.first_seq = self._seq - 1
+            self._seed = f"{self.gid}@{self.first_seq}"
+        if fact.heard:
+            self.dialogue.remember(fact.heard)
         try:
             args = self._workflow.signature.decode_args(self._payload)
         except FlowtxError as error:
             # It fitted when it was accepted, so the code has changed; to fail now could leave steps that happened.
             raise mismatch.input_misfit(self.name, self._workflow.where, error.message) from error
         self.is_prepared = fact.is_prepared
+        self.parent = fact.parent
         self._version = fact.version
         if fact.starts_at is None:
             self._launch(args)
@@ -288,6 +345,9 @@ class Kernel(Loop):
         if self.phase == "delayed":
             self.drop_timer(START)
             self._turn_round(CancelledError(reason))
+        if self.phase == "held":
+            self.notes.clear()
+            self._turn_round(CancelledError(reason))
         if self.phase == "running" and self._status is not None and not self._status.is_called:
             if self._root is not None and self._root.status is self._status:
                 self._status.tasks[self._root] = None  # not entered at the start, because most runs are never cancelled
@@ -295,15 +355,35 @@ class Kernel(Loop):
             self._status.reason = reason
             self._status.recalculate(self)
 
-    def _hear(self, fact: Signalled) -> None:
-        if not self.has_heard(fact):
-            if fact.key:
-                self._heard[fact.key] = None
-            self._inbox(fact.name).put(bytes(fact.value))
-
     def _hasten(self, at: float) -> None:
         for asked in self._asked.values():
             asked.retry_at = min(asked.retry_at, at)
+
+    def changed(self, change: str) -> bool:
+        """Whether this run had not come here yet when its code was changed; the answer is kept in the journal."""
+        self.speaking()
+        known = self._changes.get(change)
+        if known is None:
+            known = self._changes[change] = self._seq > self._live_from
+            if known:
+                self.notes.append(Changed(change=change))
+        return known
+
+    def open_savepoint(self, where: str) -> AbstractAsyncContextManager[None]:
+        """The block of a savepoint."""
+        self.speaking()
+        return Savepoint(self, where)
+
+    def _take_note(self, fact: Note) -> None:
+        if fact in self.notes:
+            self.notes.remove(fact)
+
+    def _check_returned(self, fact: Returned) -> None:
+        returned = Ended(status="succeed", value=msgspec.Raw(self._value)) if self.phase == "held" else self.ended
+        recorded = Ended(status="succeed", value=fact.value)
+        if returned is None or not mismatch.same_end(returned, recorded):
+            raise mismatch.other_end(self.name, self._version, returned, recorded, self.waiting)
+        self.notes.clear()
 
     def _stop(self, reason: str) -> None:
         undone = [asked for asked in self._asked.values() if isinstance(asked.command, Compensate)]
@@ -323,12 +403,17 @@ class Kernel(Loop):
     def _root_ended(self, value: object, error: BaseException | None) -> None:
         if self._others:  # only misnested nurseries leave anybody behind
             self._drop_rest()
-        if error is not None:
+        again = restarting(error)
+        if error is not None and again is None:
             self._turn_round(foreign_call(self.name, error) or error)
             return
         if self._status is not None and self._status.is_called:
             # It swallowed the cancellation; whoever cancelled is owed the way back.
             self._turn_round(CancelledError(self._status.reason))
+            return
+        if again is not None:
+            self._restarts_with = again.payload
+            self._confirm()
             return
         try:
             encoded = self._workflow.signature.result.encode(value, what=f"the result of {self.name}")
@@ -336,16 +421,38 @@ class Kernel(Loop):
             self._turn_round(unfit)
             return
         self._value = encoded
+        if self.parent:
+            self.phase = "held"
+            self.notes.append(Returned(value=msgspec.Raw(encoded)))
+        else:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """Nothing can turn the run round any more: do what waited for its success, then end."""
         due = confirmations_of(self._registered.values()) if self._confirms else None
         if due is None:
             self._end_succeeded()
             return
         self.phase = "confirming"
-        self.spawn(Task(self._settle(due, is_newest_first=False), "m", Status(None), self._confirmed))
+        self.spawn(Task(self.settle(due, is_newest_first=False), "m", Status(None), self._confirmed))
 
     def _end_succeeded(self) -> None:
+        if self._restarts_with is not None:
+            self.phase = "restarting"
+            self.beginning = fresh_journal(self._workflow.name, self._version, self._restarts_with, self._dialogue)
+            return
         self.phase = "ended"
         self.ended = Ended(status="succeed", value=msgspec.Raw(self._value))
+
+    def restart(self, args: tuple[object, ...]) -> Restarting:
+        """What to raise to let the run end here and begin again with other input."""
+        self.speaking()
+        if self.parent:
+            raise WorkflowError(
+                f"{self.name} is a child and cannot restart: its parent has still to say whether it is kept",
+                remedy="Let the parent loop, or begin it with tx.detach.",
+            )
+        return Restarting(self._workflow.signature.encode_args(args))
 
     # -- settling
 
@@ -360,19 +467,19 @@ class Kernel(Loop):
             self._end_failed()
             return
         self.phase = "compensating"
-        self.spawn(Task(self._settle(due, is_newest_first=True), "c", Status(None), self._taken_back))
+        self.spawn(Task(self.settle(due, is_newest_first=True), "c", Status(None), self._taken_back))
 
-    async def _settle(self, due: TaskDue, is_newest_first: bool) -> None:
+    async def settle(self, due: TaskDue, is_newest_first: bool) -> None:
         """One task's part of it: in a scope of its own, which nothing cancels."""
         for item in due.in_order(is_newest_first=is_newest_first):
             if isinstance(item, Due):
                 await Ask(item.command, item.address)
             elif len(item) == 1:
-                await self._settle(item[0], is_newest_first)
+                await self.settle(item[0], is_newest_first)
             else:
                 async with NurseryBlock(self, "") as nursery:
                     for branch in item:
-                        nursery.start_soon(self._settle, branch, is_newest_first)
+                        nursery.start_soon(self.settle, branch, is_newest_first)
 
     def _taken_back(self, task: Task, error: BaseException | None) -> None:
         self._check_settled(error)

@@ -19,8 +19,8 @@ from flowtx_dsl import structured
 from flowtx_dsl.commands import Command, Confirm, Settling, Sleep, Step
 from flowtx_dsl.errors import Cancelled, FlowtxError, RunClosed, WorkflowError
 from flowtx_engine.kernel.channels import Buffer, ReceiveEnd, SendEnd
+from flowtx_engine.kernel.dialogue import Dialogue
 from flowtx_engine.kernel.foreign import foreign_await, hide_loop, show_loop
-from flowtx_engine.kernel.inbox import Inbox
 from flowtx_engine.kernel.nurseries import NurseryBlock
 from flowtx_engine.kernel.scopes import Scope
 from flowtx_engine.kernel.settling import Registered
@@ -45,14 +45,15 @@ class Loop(ABC):
         "_at",
         "_confirms",
         "_current",
+        "_dialogue",
         "_given_up",
-        "_inboxes",
         "_orders",
         "_others",
         "_ready",
         "_refusal_count",
         "_registered",
         "_root",
+        "_seed",
         "_seq",
         "_timers",
         "_withdrawn",
@@ -63,6 +64,7 @@ class Loop(ABC):
 
     def __init__(self, gid: str) -> None:
         self.gid = gid
+        self._seed = gid  # of the dice
         self._refusal_count = 0
         self.is_closed = False
         self.is_prepared = False
@@ -78,7 +80,7 @@ class Loop(ABC):
         self._withdrawn: dict[str, None] = {}
         self._registered: dict[str, Registered] = {}
         self._confirms = False  # whether anything registered is due after success; most runs have nothing
-        self._inboxes: dict[str, Inbox] = {}
+        self._dialogue: Dialogue | None = None
         self._orders: list[Order] = []
 
     @property
@@ -127,7 +129,7 @@ class Loop(ABC):
 
     def dice(self) -> random.Random:
         """The running task's generator."""
-        return self.speaking().dice(self.gid)
+        return self.speaking().dice(self._seed)
 
     def ask(self, command: Command) -> Awaitable[object]:
         """Hand a command over."""
@@ -170,7 +172,26 @@ class Loop(ABC):
     def take_signal(self, name: str) -> Awaitable[object]:
         """The next signal of a name."""
         self.speaking()
-        return self._inbox(name).take()
+        return self.dialogue.signals(name).take()
+
+    def take_update(self, name: str) -> Awaitable[object]:
+        """The next update of a name, with its key."""
+        self.speaking()
+        return self.dialogue.updates(name).take()
+
+    def answer(self, key: str, value: bytes, error: Exception | None) -> None:
+        """Answer an update."""
+        self.dialogue.answer(key, value, error)
+
+    def guard(self, name: str, check: Callable[[bytes], None]) -> None:
+        """Check updates of a name before they are taken."""
+        self.speaking()
+        self.dialogue.guard(name, check)
+
+    def expose(self, name: str, fn: Callable[..., object]) -> None:
+        """Answer queries of a name."""
+        self.speaking()
+        self.dialogue.expose(name, fn)
 
     def register(self, command: Settling) -> None:
         """Note what is due when the run ends; it takes a number like everything that is asked for."""
@@ -183,11 +204,17 @@ class Loop(ABC):
         self.speaking()
         self.is_prepared = False
 
-    def _inbox(self, name: str) -> Inbox:
-        inbox = self._inboxes.get(name)
-        if inbox is None:
-            inbox = self._inboxes[name] = Inbox(self, name)
-        return inbox
+    @property
+    def dialogue(self) -> Dialogue:
+        """What this run and those outside say to each other."""
+        if self._dialogue is None:
+            self._dialogue = Dialogue(self)
+        return self._dialogue
+
+    @property
+    def registered(self) -> dict[str, Registered]:
+        """What is due when the run ends, by address."""
+        return self._registered
 
     # -- what scopes, nurseries, events and channels use (the Scheduler protocol)
 

@@ -213,10 +213,10 @@ class Task:
         self.count = count + 1
         return f"{self.prefix}{count}"
 
-    def dice(self, gid: str) -> random.Random:
+    def dice(self, seed: str) -> random.Random:
         """This task's generator; a string seed is hashed by ``random`` in a way that is stable over processes."""
         if self._dice is None:
-            self._dice = random.Random(f"{gid}\n{self.address}")  # not for secrets
+            self._dice = random.Random(f"{seed}\n{self.address}")  # not for secrets
         return self._dice
 
     def close(self) -> None:

@@ -13,25 +13,25 @@ from dataclasses import dataclass
 
 import trio
 
-from flowtx_dsl.commands import Compensate, Sleep, Step
-from flowtx_dsl.errors import FlowtxError, NondeterminismError
-from flowtx_dsl.targets import FunctionTarget
+from flowtx_dsl.commands import Compensate, Sleep
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
 from flowtx_engine.journal.codec import is_encoded, refuse_encoded_row
-from flowtx_engine.journal.errors import ConflictError, SchemaError, UnreadablePayload, UnstorableWrite
+from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
-from flowtx_engine.kernel.events import AnyFact, Attempted, Ended, Event, External, Fired, Parked
+from flowtx_engine.kernel.events import AnyFact, Attempted, Event, External, Fired, Parked
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.kernel.view import RunView, view_of
 from flowtx_engine.runtime.clock import Clock
+from flowtx_engine.runtime.flight import Flight
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.judge import fact_of
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.row import change_of
+from flowtx_engine.runtime.stuck import LostError, TooLongError
 from flowtx_engine.runtime.watch import Watch
 
 
@@ -69,10 +69,10 @@ class Driver:
         self.is_resting = False
         self._tools = tools
         self._workflow = workflow
-        self._kernel = self._new_kernel()
+        self._kernel = self._new_kernel([])
         self._last: Event | None = None
         self._first = first
-        self._in_flight: dict[str, _Flight] = {}
+        self._in_flight: dict[str, Flight] = {}
         # What the run waits for that is not on its way: timers, and calls that are due now or later. Kept as it
         # changes, so that a turn costs what it changes and not what a thousand branches wait for.
         self._unstarted: dict[str, Asked] = {}
@@ -84,8 +84,21 @@ class Driver:
         self._closing = False
         self._finished = False
         self._read_again = False
+        self._answered_count = 0
+        self._is_writing = False
 
     # -- what the engine uses
+
+    @property
+    def parent(self) -> str:
+        """Whom to tell, when the run rests, that it has a result: the gid of its parent, "" for nobody."""
+        has_result = self.transaction.is_final or self.transaction.result is not None
+        return self._kernel.parent if has_result else ""
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """The run as the journal has it; None while something more is being written down."""
+        return None if self._is_writing or self._first is not None else self._kernel
 
     async def run(self) -> None:
         """Drive until the transaction ends, is parked, or the engine closes.
@@ -132,10 +145,11 @@ class Driver:
 
     async def _go_on(self, nursery: trio.Nursery) -> bool:
         """One turn: start what is due, wait until something happens, write it down. False when there is no more."""
-        if self._kernel.ended is not None:
-            # A workflow that asks for nothing ends with its first event, and nobody has written that down yet.
-            if not self._is_ended_in_journal() and not await self._append([self._feed_new("", self._kernel.ended)]):
-                return True
+        # What the first event, or what was written past a driver, has led to: nobody has written that down yet.
+        notes = self._feed_notes()
+        if notes and not await self._append(notes):
+            return True
+        if self._kernel.ended is not None or self._kernel.beginning:
             return self._finish()
         self._start_due(nursery)
         if self._is_idle():
@@ -156,9 +170,6 @@ class Driver:
         if facts:
             await self._write(facts)
         return True
-
-    def _is_ended_in_journal(self) -> bool:
-        return self._last is not None and isinstance(self._last.fact, Ended)
 
     def _is_idle(self) -> bool:
         return not (self._in_flight or self._outcomes or self._external or self._read_again)
@@ -198,10 +209,12 @@ class Driver:
     async def _load(self) -> None:
         await self._check_readable()
         self._kernel.close()
-        self._kernel = self._new_kernel()
+        events = [event_of(row) for row in await self._tools.journal.history(self.transaction.gid)]
+        self._kernel = self._new_kernel(events)
         self._unstarted.clear()
-        for row in await self._tools.journal.history(self.transaction.gid):
-            self._feed(event_of(row))
+        for event in events:
+            self._feed(event)
+        self._answered_count = 0
         for address in [*self._in_flight, *(address for address, _ in self._outcomes)]:
             self._unstarted.pop(address, None)
 
@@ -250,7 +263,7 @@ class Driver:
             return  # a timer that is due goes first: it may be the deadline of what else is due
         for asked in due:
             if not self._must_wait_for_its_step(asked):
-                flight = self._in_flight[asked.address] = _Flight(asked)
+                flight = self._in_flight[asked.address] = Flight(asked)
                 del self._unstarted[asked.address]
                 nursery.start_soon(self._perform, asked, flight.scope)
 
@@ -265,6 +278,7 @@ class Driver:
             address=asked.address,
             number=asked.attempt_count + 1,
             command=asked.command,
+            round=self._kernel.first_seq,
         )
         try:
             with scope:
@@ -301,9 +315,7 @@ class Driver:
             events = [event for one in written for event in self._feed_if_taken(one)]
             if not events:
                 break
-            if self._kernel.ended is not None:
-                events.append(self._feed_new("", self._kernel.ended))
-            if await self._append(events):
+            if await self._append(events + self._feed_notes()):
                 break
             # Somebody else was first, and the kernel is another one now: offer it the same facts again.
         for one in happened:
@@ -313,7 +325,7 @@ class Driver:
 
     def _takes(self, one: _Happened) -> bool:
         """False when the run is over, no longer waits for this, or has had it already."""
-        if self._kernel.ended is not None or self._kernel.has_heard(one.fact):
+        if self._kernel.ended is not None or self._kernel.beginning or self._kernel.has_heard(one.fact):
             return False
         return not one.address or self._kernel.asked(one.address) is not None
 
@@ -324,7 +336,7 @@ class Driver:
     async def _append(self, events: list[Event]) -> bool:
         """Make events durable; False when somebody else was first, with the kernel rebuilt from what they wrote."""
         gid, limits = self.transaction.gid, self._tools.limits
-        if events[-1].seq >= limits.journal_events_max and self._kernel.ended is None:
+        if self._kernel.event_count > limits.journal_events_max and self._kernel.ended is None:
             raise TooLongError(
                 f"transaction {gid}: its journal has reached {limits.journal_events_max} events (journal_events_max)"
             )
@@ -335,7 +347,15 @@ class Driver:
             next_due_at=self._next_due_at(),
             owner="" if self._parks() else self._tools.node,
         )
-        write = Write(gid=gid, rows=tuple(row_of(gid, event) for event in events), change=change)
+        # A run that begins again gets a fresh journal: this write ends the old one, and the store lets go of it.
+        beginning = self._beginning(events[-1].at)
+        write = Write(
+            gid=gid,
+            rows=tuple(row_of(gid, event) for event in events + beginning),
+            change=change,
+            keeps_from=beginning[0].seq if beginning else None,
+        )
+        self._is_writing = True
         try:
             await append_surely(
                 self._tools.journal, write, pause_s=limits.journal_pause_s, pause_max_s=limits.journal_pause_max_s
@@ -343,11 +363,30 @@ class Driver:
         except ConflictError:
             await self._catch_up()
             return False
+        finally:
+            self._is_writing = False
         if change is not None:
             self.transaction = changed(self.transaction, change)
-        if self.transaction.is_final:
+        if self.transaction.is_final or self._has_answered():
             self._tools.watch.tell(self.transaction)
         return True
+
+    def _has_answered(self) -> bool:
+        """True when answers to updates have become durable just now."""
+        count = self._kernel.answered_count
+        before, self._answered_count = self._answered_count, count
+        return count > before
+
+    def _feed_notes(self) -> list[Event]:
+        """What the run itself has to say: fed like what happens to it, until it says no more."""
+        events: list[Event] = []
+        while (note := self._kernel.next_note()) is not None:
+            events.append(self._feed_new("", note))
+        return events
+
+    def _beginning(self, at: float) -> list[Event]:
+        facts = self._kernel.beginning
+        return [Event(seq=seq, at=at, address="", fact=fact) for seq, fact in enumerate(facts, self._kernel.next_seq)]
 
     def _feed_new(self, address: str, fact: AnyFact) -> Event:
         last_at = self._last.at if self._last is not None else 0.0
@@ -418,35 +457,11 @@ class Driver:
         write = Write(gid=self.transaction.gid, rows=(row_of(self.transaction.gid, event),), change=change)
         await self._tools.journal.append(write)
 
-    def _new_kernel(self) -> Kernel:
-        return Kernel(self._workflow, self.transaction.input, gid=self.transaction.gid)
+    def _new_kernel(self, recorded: list[Event]) -> Kernel:
+        return Kernel(self._workflow, self.transaction.input, gid=self.transaction.gid, recorded=recorded)
 
     def __repr__(self) -> str:
         return f"<Driver of {self.transaction!r}: {self._kernel!r}, {len(self._in_flight)} in flight>"
-
-
-class _Flight:
-    """A call on its way."""
-
-    __slots__ = ("_asked", "scope")
-
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self.scope = trio.CancelScope()
-
-    def give_up(self) -> None:
-        """Nobody waits for it any more: cut it short, unless that would only hide what happens.
-
-        A remote participant goes on when one hangs up. If its step can be taken back, the call is let end, within its
-        timeout, so that the compensation does not overtake it (spec 12.19).
-        """
-        command = self._asked.command
-        if not isinstance(command, Step) or command.compensation is None or _is_local(command):
-            self.scope.cancel()
-
-
-def _is_local(step: Step) -> bool:
-    return isinstance(step.call.target, FunctionTarget)
 
 
 class _Put:
@@ -465,17 +480,3 @@ class _Happened:
     address: str
     fact: AnyFact
     put: _Put | None = None
-
-
-class LostError(Exception):
-    """This node may not drive the transaction any more: let it go without a word."""
-
-
-class TooLongError(FlowtxError):
-    """A run's journal has reached its limit; nothing more is performed."""
-
-    remedy = "Raise journal_events_max, or stop the transaction by force."
-
-
-STUCK = (NondeterminismError, SchemaError, TooLongError, UnreadablePayload, UnstorableWrite)
-"""Errors that no retry can mend, only other code, or the right key: the run waits as it is."""

@@ -5,6 +5,7 @@ The law of this file: a promise is made only after the journal has it. Driving a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import uuid
@@ -31,9 +32,11 @@ from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, NewPlace, Transaction
 from flowtx_engine.journal.schedules import CatchUp, CronSchedule, Overlap
-from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped
+from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped, Updated
 from flowtx_engine.kernel.view import RunView
+from flowtx_engine.runtime.asking import Asking
 from flowtx_engine.runtime.by_hand import ByHand
+from flowtx_engine.runtime.children import Children
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.history import event_of
@@ -81,7 +84,7 @@ class Engine:
         """Raises ``WorkflowError`` when two workflows share a name. Nothing happens until ``serve`` runs."""
         dice = dice or random.Random()
         self.node = f"node-{dice.getrandbits(64):016x}"
-        self.limits = limits or EngineLimits()
+        self.limits = limits = limits or EngineLimits()
         self._journal = journal
         self._clock = clock or SystemClock()
         self._watch = Watch()
@@ -89,13 +92,14 @@ class Engine:
         self._tools = tools = Tools(
             node=self.node,
             journal=journal,
-            performer=performer,
+            performer=Children(self, performer, patience_s=limits.park_after_s),
             clock=self._clock,
             dice=dice,
             limits=self.limits,
             watch=self._watch,
         )
-        self._node = Node(tools, Registry(workflows))
+        self._node = Node(tools, Registry(workflows), self._hasten_parent)
+        self._asking = Asking(self._node, tools)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the node until it is cancelled: drive, recover, beat. Cancelling it is a crash; see ``shut_down``."""
@@ -201,6 +205,36 @@ class Engine:
         """
         await self._put(gid, Hastened())
 
+    async def update(self, gid: str, name: str, value: object = None, *, key: str = "") -> Any:
+        """Ask something of a run and return its answer, as plain data; waits as long as the run takes to answer.
+
+        Without a ``key`` one is made; repeat a call whose answer was lost with the same key. Raises ``Refused`` when
+        the run refuses, whatever its guard raises (nothing is stored then), ``Unanswered`` when the run ends first,
+        ``PayloadError``, ``NoSuchTransaction``, ``AlreadyFinal`` and ``NoSuchWorkflow``.
+        """
+        data = codec.encode(value, what=f"update {name}")
+        self._check_size(f"update {name} of {gid}", data)
+        fact = Updated(name=name, key=key or str(uuid.uuid4()), value=msgspec.Raw(data))
+        async with self._asking.kernel_of(gid) as kernel:
+            answer = kernel.dialogue.answers.get(fact.key)
+            if answer is None:
+                kernel.dialogue.check(name, data)
+        if answer is None:
+            await self._put(gid, fact)
+            answer = await self._asking.answer_of(gid, fact.key)
+        if answer.error is not None:
+            raise decode_error(answer.error)
+        return msgspec.json.decode(answer.value)
+
+    async def query(self, gid: str, name: str, *args: object) -> Any:
+        """What the run's exposed function ``name`` says of it now, as plain data; also of a run that has ended.
+
+        A run that is not driven here is replayed, which performs nothing. Raises ``QueryError``, ``NoSuchTransaction``,
+        ``NoSuchWorkflow``, ``NondeterminismError``.
+        """
+        async with self._asking.kernel_of(gid) as kernel:
+            return msgspec.json.decode(kernel.dialogue.query(name, args))
+
     async def transaction(self, gid: str) -> Transaction | None:
         """A transaction's row as the journal has it, or None."""
         return await self._journal.transaction(gid)
@@ -289,11 +323,12 @@ class Engine:
         pattern: str,
         options: bytes = b"{}",
         starts_at: float | None = None,
+        parent: str = "",
     ) -> tuple[Transaction, bool]:
         """Begin a transaction, durable when this returns: its row and True, or the existing row of the gid and False.
 
-        ``starts_at`` is when it begins, None: now. Raises as ``start`` does, but does not compare an existing
-        transaction with this one.
+        ``starts_at`` is when it begins, None: now. What a child of a ``parent`` does is neither final nor taken back
+        before that says so. Raises as ``start`` does, but does not compare an existing transaction with this one.
         """
         begins = beginning_of(workflow, payload, now_at=self.now_at(), starts_at=starts_at)
         self._check_new(gid, payload, is_active=begins.is_now)
@@ -303,7 +338,7 @@ class Engine:
             gid=gid,
             pattern=pattern,
             options=options,
-            began=begins.began,
+            began=msgspec.structs.replace(begins.began, parent=parent) if parent else begins.began,
             owner=self.node if begins.is_now else "",
             wake_at=begins.wake_at,
             place=begins.place,
@@ -335,6 +370,15 @@ class Engine:
             owner="",
             wake_at=None if wake_after_s is None else self.now_at() + wake_after_s,
         )
+
+    async def changed(self, gid: str) -> None:
+        """Wait until a run of this node rests or ends, or until it is time to look at what other nodes do."""
+        await self._watch.wait(gid, self.limits.poll_s)
+
+    async def _hasten_parent(self, gid: str) -> None:
+        """A child has returned or ended: let its parent look now. If this fails, the parent looks by itself, later."""
+        with contextlib.suppress(NoSuchTransaction, AlreadyFinal, JournalUnavailable):
+            await self.hasten(gid)
 
     async def tell(self, gid: str, decide: Decide) -> Transaction:
         """Append what ``decide`` makes of a transaction as it stands, and return its row, changed or not.

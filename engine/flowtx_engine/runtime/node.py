@@ -18,9 +18,10 @@ from flowtx_engine.journal.places import earlier
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.runtime.admission import Admission
-from flowtx_engine.runtime.drive import STUCK, Driver, LostError, Tools
+from flowtx_engine.runtime.drive import Driver, Tools
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.schedules import Ticker
+from flowtx_engine.runtime.stuck import STUCK, LostError
 
 log = logging.getLogger("flowtx.node")
 
@@ -28,11 +29,13 @@ log = logging.getLogger("flowtx.node")
 class Node:
     """The drivers of one process and their common life."""
 
-    def __init__(self, tools: Tools, registry: Registry) -> None:
+    def __init__(self, tools: Tools, registry: Registry, hasten: Callable[[str], Awaitable[None]]) -> None:
+        """``hasten`` lets the parent of a child that has returned or ended look at it now."""
         self.registry = registry
         self.active: dict[str, Driver] = {}
         self.stuck: dict[str, Exception] = {}
         self._tools = tools
+        self._hasten = hasten
         self._drivers: trio.Nursery | None = None
         self._drivers_done = trio.Event()
         self._closing = False
@@ -142,11 +145,19 @@ class Node:
             if gid in self._claimed_while_active:
                 self._claimed_while_active.discard(gid)
                 self.answer_was_lost()
+            self._tell_parent(driver.parent)
             # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
             self._tools.watch.tell(driver.transaction)
             self._gone.set()
             if driver.transaction.wake_at is not None or self.registry.is_limited(driver.transaction.workflow):
                 self._look.set()
+
+    def _tell_parent(self, gid: str) -> None:
+        """A child has a result: wake its parent, unless it is here and waits for the child just now."""
+        parent = self.active.get(gid)
+        waits_here = parent is not None and not parent.is_resting
+        if gid and not waits_here and self._drivers is not None and not self._closing:
+            self._drivers.start_soon(self._hasten, gid)
 
     async def _note_stuck(self, driver: Driver, errors: ExceptionGroup[Exception]) -> None:
         """A run that cannot go on keeps its owner and waits for other code, that is, for a restart."""

@@ -12,7 +12,7 @@ import msgspec
 
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_engine.journal.records import RowChange, Status, Transaction, Write, changed
-from flowtx_engine.kernel.events import AnyFact, Attempted, Ended, Event, Stopped, stopped_end
+from flowtx_engine.kernel.events import AnyFact, Attempted, Ended, Event, FromOutside, Stopped, stopped_end
 from flowtx_engine.runtime.history import row_of
 from flowtx_engine.runtime.row import ended_change
 
@@ -39,7 +39,8 @@ def write_of(
 ) -> tuple[Write, Transaction]:
     """The write that tells a run something, and its row afterwards; ``owner`` drives it from then on."""
     at = max(now_at, events[-1].at)  # the clocks of two machines must not make a run's time go backwards
-    appended = [Event(seq=seq, at=at, address="", fact=fact) for seq, fact in enumerate(told.facts, events[-1].seq + 1)]
+    facts = map(_unheard, told.facts)
+    appended = [Event(seq=seq, at=at, address="", fact=fact) for seq, fact in enumerate(facts, events[-1].seq + 1)]
     last = told.facts[-1]
     if isinstance(last, Ended):
         change = ended_change(last, at)
@@ -51,6 +52,10 @@ def write_of(
         change = msgspec.structs.replace(change, nudged_at=at)
     write = Write(gid=row.gid, rows=tuple(row_of(row.gid, event) for event in appended), change=change)
     return write, changed(row, change)
+
+
+def _unheard(fact: AnyFact) -> AnyFact:
+    return msgspec.structs.replace(fact, is_unheard=True) if isinstance(fact, FromOutside) else fact
 
 
 def stopped(events: list[Event], reason: str) -> Told:

@@ -5,7 +5,7 @@ The law of this file: it runs the workflow's own code up to where it waits, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel.events import Event
@@ -13,12 +13,22 @@ from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.view import RunView, view_of
 
 
-def view_of_history(workflow: AnyWorkflow, payload: bytes, events: Iterable[Event], *, gid: str) -> RunView:
-    """Where a run stands after its history; raises ``NondeterminismError`` when this code has left it."""
-    kernel = Kernel(workflow, payload, gid=gid)
+def replayed(workflow: AnyWorkflow, payload: bytes, events: Sequence[Event], *, gid: str) -> Kernel:
+    """The run after its history; the caller closes it. Raises ``NondeterminismError`` when this code has left it."""
+    kernel = Kernel(workflow, payload, gid=gid, recorded=events)
     try:
         for event in events:
             kernel.feed(event)
+    except BaseException:
+        kernel.close()
+        raise
+    return kernel
+
+
+def view_of_history(workflow: AnyWorkflow, payload: bytes, events: Sequence[Event], *, gid: str) -> RunView:
+    """Where a run stands after its history; raises as ``replayed`` does."""
+    kernel = replayed(workflow, payload, events, gid=gid)
+    try:
         return view_of(kernel)
     finally:
         kernel.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from flowtx_engine.journal.records import RowChange, Transaction
-from flowtx_engine.kernel.events import Attempted, Ended, Event, Failed, Fired, Refused, Succeeded
+from flowtx_engine.kernel.events import Attempted, Ended, Event, Failed, Fired, Refused, Returned, Succeeded
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.runtime.history import reason_of
 
@@ -27,6 +27,8 @@ def change_of(
     updated_at = events[-1].at
     if kernel.ended is not None:
         return ended_change(kernel.ended, updated_at)
+    if kernel.beginning:
+        return RowChange(updated_at=updated_at, owner="", wake_at=updated_at, attempt_count=0, last_error="")
     wanted: dict[str, object] = {}
     status = kernel.status if kernel.phase != "new" else row.status
     if status != row.status:
@@ -39,6 +41,8 @@ def change_of(
                     "last_error": reason_of(fact.error),
                     "wake_at": fact.retry_at,
                 }
+            case Returned() as fact:
+                wanted["result"] = bytes(fact.value)
             case Succeeded() | Refused() | Failed() | Fired() if row.attempt_count or row.last_error:
                 wanted |= {"attempt_count": 0, "last_error": "", "wake_at": event.at}
             case _:

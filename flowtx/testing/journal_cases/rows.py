@@ -180,6 +180,18 @@ def check_gaps(store: Store) -> None:
     same(store.transaction("nobody"), None, "what they leave behind")
 
 
+def check_fresh_journals(store: Store) -> None:
+    """A write that begins a fresh journal lets the rows before go, and the fence stands where it stood."""
+    put(store, begin("g", row_count=3))
+    fresh = step("g", 3, row_count=3)
+    put(store, Write(gid="g", rows=fresh.rows, keeps_from=4))
+    same(seqs(store, "g"), [4, 5], "the seqs of a journal that begins at 4")
+    same([each.seq for each in store.history("g", 5)], [5], "the seqs from 5 on")
+    same(outcomes(store, step("g", 5), step("g", 3)), "CC", "writes at seqs that were used")
+    put(store, step("g", 6))
+    same(seqs(store, "g"), [4, 5, 6], "the seqs after one more")
+
+
 def check_conflicts_in_a_batch(store: Store) -> None:
     """A conflict hurts only its own write."""
     put(store, *(begin(f"g{number}") for number in range(40)))

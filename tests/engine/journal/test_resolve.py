@@ -110,7 +110,7 @@ async def test_another_ones_rows_in_our_place_are_a_conflict(autojump_clock: Moc
             inner.commit([step("g", 1, data=b"another's")])
             return super().commit(writes)
 
-    with pytest.RaisesGroup(pytest.RaisesExc(ConflictError, match="has 2 rows; the write expected 1")):
+    with pytest.RaisesGroup(pytest.RaisesExc(ConflictError, match="goes on at 2; the write expected 1")):
         await on(Overtaken(inner, lambda ordinal, _: fault), step("g", 1, data=b"ours"))
     assert [each.data for each in inner.history("g", 1)] == [b"another's"]
 

@@ -130,10 +130,10 @@ def test_a_conflict_says_what_was_found_and_what_was_expected(store: SqlStore) -
     store.commit([begin("g", row_count=2)])
     results = store.commit([begin("g"), step("g", 1), step("g", 5), step("x", 1)])
     assert [str(result).splitlines()[0] for result in results] == [
-        "transaction g exists already with 2 rows; the write expected none",
-        "the journal of g has 2 rows; the write expected 1",
-        "the journal of g has 2 rows; the write expected 5",
-        "transaction x is not in the journal; the write expected 1 rows of it",
+        "transaction g exists already, its journal goes on at 2",
+        "the journal of g goes on at 2; the write expected 1",
+        "the journal of g goes on at 2; the write expected 5",
+        "transaction x is not in the journal; the write expected it to go on at 1",
     ]
     assert all(isinstance(result, ConflictError) for result in results)
 

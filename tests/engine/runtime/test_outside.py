@@ -31,6 +31,7 @@ async def parked(engine: flowtx.Engine, gid: str) -> Transaction:
     while True:
         row = await engine.transaction(gid)
         if row is not None and not row.owner:
+            await trio.testing.wait_all_tasks_blocked()  # its driver has gone
             return row
         await trio.sleep(0.01)
 

@@ -15,16 +15,20 @@ from flowtx_engine.kernel.events import (
     Began,
     CallRecord,
     Cancelled,
+    Changed,
     Ended,
     Event,
     Failed,
     Fired,
     Hastened,
+    Kept,
     Parked,
     Refused,
+    Returned,
     Signalled,
     Stopped,
     Succeeded,
+    Updated,
 )
 
 CALL = CallRecord(name="withdraw", args=msgspec.Raw(b'["alice",3000]'))
@@ -91,6 +95,14 @@ RUN_LINES: list[tuple[AnyFact, str, Line]] = [
     (Cancelled(reason="enough"), "", line("", "cancel", "was asked for", "plain", note="enough")),
     (Stopped(reason="now"), "", line("", "stop", "by force", "bad", note="now")),
     (Signalled(name="paid", value=msgspec.Raw(b"3")), "", line("", "signal paid", "came", "plain", note="3")),
+    (
+        Updated(name="add", key="k", value=msgspec.Raw(b"3")),
+        "",
+        line("", "update add", "was asked for", "plain", note="3"),
+    ),
+    (Kept(), "", line("", "keep", "the parent has succeeded", "good")),
+    (Changed(change="fee"), "", line("", "change fee", "is in force", "plain")),
+    (Returned(value=msgspec.Raw(b"3")), "", line("", "return", "waits for its parent", "waiting", note="-> 3")),
     (Hastened(), "", line("", "hasten", "was asked for", "plain")),
     (Parked(wake_at=9.0), "", line("", "park", "until it is due", "waiting")),
     (

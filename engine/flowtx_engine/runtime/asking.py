@@ -1,0 +1,62 @@
+"""Asking a run: its kernel as the journal has it, and its answers once they are durable.
+
+The law of this file: nothing is told that is not durable, and asking performs nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from flowtx_dsl.errors import NoSuchTransaction, Unanswered
+from flowtx_engine.journal.codec import refuse_encoded_row
+from flowtx_engine.kernel.dialogue import Answer
+from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.runtime.drive import Tools
+from flowtx_engine.runtime.history import event_of
+from flowtx_engine.runtime.node import Node
+from flowtx_engine.runtime.replay import replayed
+
+
+class Asking:
+    """Looks at the runs of one engine."""
+
+    def __init__(self, node: Node, tools: Tools) -> None:
+        self._node = node
+        self._tools = tools
+
+    @asynccontextmanager
+    async def kernel_of(self, gid: str) -> AsyncGenerator[Kernel]:
+        """The run as the journal has it: its driver's, or one replayed for the purpose. Nothing may wait inside.
+
+        Raises ``NoSuchTransaction``, ``NoSuchWorkflow`` and ``NondeterminismError``.
+        """
+        driver = self._node.active.get(gid)
+        kernel = driver.kernel if driver is not None else None
+        if kernel is not None:
+            yield kernel
+            return
+        row = await self._tools.journal.transaction(gid)
+        if row is None:
+            raise NoSuchTransaction(f"no transaction has the gid {gid}")
+        refuse_encoded_row(row)
+        workflow = self._node.registry.find(row.workflow, row.version)
+        events = [event_of(stored) for stored in await self._tools.journal.history(gid)]
+        kernel = replayed(workflow, row.input, events, gid=gid)
+        try:
+            yield kernel
+        finally:
+            kernel.close()
+
+    async def answer_of(self, gid: str, key: str) -> Answer:
+        """The answer to the update with a key, when it is durable; raises ``Unanswered`` when the run ends first."""
+        while True:
+            async with self.kernel_of(gid) as kernel:
+                answer = kernel.dialogue.answers.get(key)
+                is_over = kernel.ended is not None
+            if answer is not None:
+                return answer
+            if is_over:
+                raise Unanswered(f"transaction {gid} ended without answering the update")
+            # Its driver here says when an answer is durable; these looks are for what other nodes do.
+            await self._tools.watch.wait(gid, self._tools.limits.poll_s)
