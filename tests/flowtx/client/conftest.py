@@ -7,6 +7,8 @@ an empty database whose user may create schemas.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -168,3 +170,22 @@ def runner(request: pytest.FixtureRequest) -> Runner:
 def dtm_server() -> Iterator[GenuineDtm]:
     with genuine_dtm() as server:
         yield server
+
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def flowtx_url(tmp_path: Path) -> Iterator[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWTX_")}
+    environ = {**clean, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))}
+    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", "off"]
+    command += ["--db", f"sqlite:///{tmp_path}/flowtx.db"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        try:
+            yield next(word for word in line.replace(",", " ").split() if word.startswith("http://"))
+        finally:
+            process.terminate()
+            process.wait(20)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import http.server
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -28,7 +24,6 @@ from flowtx.client.sync_client import DtmClient
 
 T = TypeVar("T")
 SILENT_S = 20.0
-ROOT = Path(__file__).parents[3]
 Asked = tuple[str, str, str | None, bytes]
 
 
@@ -203,22 +198,6 @@ def test_an_endless_answer_is_not_read_to_its_end(make: Callable[..., Client]) -
     with listener, pytest.raises(ServerUnreachable, match="more than"):
         make(f"http://127.0.0.1:{listener.getsockname()[1]}").new_gid()
     thread.join(20)
-
-
-@pytest.fixture
-def flowtx_url(tmp_path: Path) -> Iterator[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWTX_")}
-    environ = {**clean, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))}
-    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", "off"]
-    command += ["--db", f"sqlite:///{tmp_path}/flowtx.db"]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        try:
-            yield next(word for word in line.replace(",", " ").split() if word.startswith("http://"))
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 def until_final(dtm: Client, gid: str) -> FoundTransaction:

@@ -1,6 +1,6 @@
-"""The client's every pattern from end to end: against the small server of these tests, and against DTM itself.
+"""The client's every pattern from end to end: against the small server of these tests, `flowtx serve`, and DTM itself.
 
-DTM is tried where FLOWTX_TEST_DTM_URL says where one runs (any version from 1.18, on this machine: it calls back).
+All three must do the same. DTM is tried where FLOWTX_TEST_DTM_URL says where one runs (any version from 1.18, on this machine: it calls back).
 """
 
 from __future__ import annotations
@@ -83,10 +83,12 @@ def until(look: Callable[[], T | None]) -> T:
     raise AssertionError("it did not happen within 30 seconds")
 
 
-@pytest.fixture(params=["the tests' own", "DTM"])
+@pytest.fixture(params=["the tests' own", "flowtx", "DTM"])
 def service(request: pytest.FixtureRequest, dtm_server: GenuineDtm) -> Service:
     url = dtm_server.url
-    if request.param == "DTM":
+    if request.param == "flowtx":
+        url = request.getfixturevalue("flowtx_url")
+    elif request.param == "DTM":
         url = os.environ.get("FLOWTX_TEST_DTM_URL", "")
         if not url:
             pytest.skip("no DTM: run one (github.com/dtm-labs/dtm), set FLOWTX_TEST_DTM_URL=http://localhost:36789")
