@@ -123,7 +123,7 @@ class Driver:
             return False
         put = _Put(fact)
         self._external.append(put)
-        self._wake.set()
+        self._stir()
         await put.answered.wait()
         return put.is_durable
 
@@ -134,11 +134,16 @@ class Driver:
     def nudge(self) -> None:
         """Somebody else appended to the journal: read it."""
         self._read_again = True
-        self._wake.set()
+        self._stir()
 
     def close(self) -> None:
         """Start no more calls; ``run`` returns when those in flight are done."""
         self._closing = True
+        self._wake.set()
+
+    def _stir(self) -> None:
+        """There is something to do: whoever asks for the next rest from now on waits until it is done."""
+        self.is_resting = False
         self._wake.set()
 
     # -- the loop

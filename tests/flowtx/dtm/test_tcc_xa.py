@@ -100,6 +100,20 @@ async def test_a_confirmation_is_repeated_until_it_succeeds_whoever_submits_agai
         assert called(participants) == ["confirm02"] * 4 + ["confirm01"]
 
 
+async def test_a_repeated_submission_waits_for_the_attempt_that_it_brings_about(
+    autojump_clock: MockClock, open_desk: OpenDesk
+) -> None:
+    participants = Participants(delay_s=0.1)
+    participants.script("/confirm01", ["break", "break"])
+    async with open_desk(participants) as desk:
+        await begun_tcc(desk, "01", retry_interval=1)
+        first = await submit(desk, request("tcc", wait_result=True))
+        second = await submit(desk, request("tcc", wait_result=True))
+        assert (type(first), type(second)) == (DtmError, DtmError)
+        assert len(participants.asked) == 2
+        assert await submit(desk, request("tcc", wait_result=True)) == Done()
+
+
 async def test_a_branch_is_registered_once(autojump_clock: MockClock, open_desk: OpenDesk) -> None:
     async with open_desk() as desk:
         await begun_tcc(desk, "01")
