@@ -1,6 +1,7 @@
 """The client's every pattern from end to end: against the small server of these tests, `flowtx serve`, and DTM itself.
 
-All three must do the same. DTM is tried where FLOWTX_TEST_DTM_URL says where one runs (any version from 1.18, on this machine: it calls back).
+All three must do the same. DTM is tried where FLOWTX_TEST_DTM_URL says where one runs (any version from 1.18, on this
+machine: it calls back).
 """
 
 from __future__ import annotations
