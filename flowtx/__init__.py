@@ -52,10 +52,11 @@ from flowtx_engine.journal.records import Filter, Transaction
 from flowtx_engine.journal.schedules import CronSchedule
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.kernel.view import NurseryView, RunView, TaskView, Waiting
-from flowtx_engine.runtime.engine import AlreadyFinal, Engine
+from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine as open
 from flowtx_engine.runtime.schedules import NoSuchSchedule
+from flowtx_engine.runtime.telling import AlreadyFinal
 
 __all__ = [
     "UNKNOWN",

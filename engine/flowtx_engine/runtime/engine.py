@@ -20,7 +20,6 @@ from flowtx_dsl import codec
 from flowtx_dsl.error_codec import ErrorRecord, decode_error
 from flowtx_dsl.errors import (
     EngineClosed,
-    FlowtxError,
     NoSuchTransaction,
     Overloaded,
     TransactionFailed,
@@ -32,7 +31,7 @@ from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, NewPlace, Transaction
 from flowtx_engine.journal.schedules import CatchUp, CronSchedule, Overlap
-from flowtx_engine.kernel.events import Began, Cancelled, Event, External, Hastened, Signalled, Stopped, Updated
+from flowtx_engine.kernel.events import Began, Cancelled, Event, Hastened, Signalled, Stopped, Updated
 from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.asking import Asking
 from flowtx_engine.runtime.by_hand import ByHand
@@ -44,11 +43,12 @@ from flowtx_engine.runtime.judge import too_long
 from flowtx_engine.runtime.kv import KeyValues
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.node import Node
-from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
+from flowtx_engine.runtime.outside import Decide
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.replay import view_of_history
 from flowtx_engine.runtime.schedules import NoSuchSchedule, new_schedule
 from flowtx_engine.runtime.starting import beginning_of, check_gid, check_same, first_write, starts_at_of
+from flowtx_engine.runtime.telling import AlreadyFinal, Telling
 from flowtx_engine.runtime.watch import Watch
 
 T = TypeVar("T")
@@ -58,14 +58,6 @@ log = logging.getLogger("flowtx.engine")
 
 PARKED_POLLS = 10
 """A transaction in nobody's memory is looked at this many times more seldom than one that another node drives."""
-
-
-class AlreadyFinal(FlowtxError):
-    """The transaction has ended; ``status`` says how."""
-
-    def __init__(self, gid: str, status: str) -> None:
-        super().__init__(f"transaction {gid} has ended: {status}")
-        self.status = status
 
 
 class Engine:
@@ -100,6 +92,7 @@ class Engine:
         )
         self._node = Node(tools, Registry(workflows), self._hasten_parent)
         self._asking = Asking(self._node, tools)
+        self._telling = Telling(self._node, tools)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the node until it is cancelled: drive, recover, beat. Cancelling it is a crash; see ``shut_down``."""
@@ -179,14 +172,14 @@ class Engine:
 
         Raises ``NoSuchTransaction``, ``AlreadyFinal``.
         """
-        await self._put(gid, Cancelled(reason=reason))
+        await self._telling.put(gid, Cancelled(reason=reason))
 
     async def stop(self, gid: str, *, reason: str = "") -> None:
         """End a transaction as failed by force: nothing more is called, nothing compensated (spec 2.4, forceStop).
 
         Raises ``NoSuchTransaction``, ``AlreadyFinal``.
         """
-        await self._put(gid, Stopped(reason=reason))
+        await self._telling.put(gid, Stopped(reason=reason))
 
     async def signal(self, gid: str, name: str, value: object = None, *, key: str = "") -> None:
         """Send a signal to a run; durable when it returns, whether or not the run waits for it yet.
@@ -196,14 +189,14 @@ class Engine:
         """
         data = codec.encode(value, what=f"signal {name}")
         self._check_size(f"signal {name} of {gid}", data)
-        await self._put(gid, Signalled(name=name, value=msgspec.Raw(data), key=key))
+        await self._telling.put(gid, Signalled(name=name, value=msgspec.Raw(data), key=key))
 
     async def hasten(self, gid: str) -> None:
         """Make every attempt of a run that is due later due now; its timers keep their time.
 
         Raises ``NoSuchTransaction``, ``AlreadyFinal``.
         """
-        await self._put(gid, Hastened())
+        await self._telling.put(gid, Hastened())
 
     async def update(self, gid: str, name: str, value: object = None, *, key: str = "") -> Any:
         """Ask something of a run and return its answer, as plain data; waits as long as the run takes to answer.
@@ -220,7 +213,7 @@ class Engine:
             if answer is None:
                 kernel.dialogue.check(name, data)
         if answer is None:
-            await self._put(gid, fact)
+            await self._telling.put(gid, fact)
             answer = await self._asking.answer_of(gid, fact.key)
         if answer.error is not None:
             raise decode_error(answer.error)
@@ -386,16 +379,7 @@ class Engine:
         ``decide`` gets the row and the journal, and returns what to tell the run, or None for nothing; what it raises
         comes out here. It may be asked again when somebody else was first. Raises ``NoSuchTransaction``.
         """
-        while True:
-            # In this order: if the row is newer than the journal that was read, the fence says so.
-            events = await self.history(gid)
-            row = await self._must_have(gid)
-            told = decide(row, events)
-            if told is None:
-                return row
-            written = await self._append_from_outside(row, events, told)
-            if written is not None:
-                return written
+        return await self._telling.tell(gid, decide)
 
     async def _store_new(
         self,
@@ -500,33 +484,6 @@ class Engine:
         if workflow is None:
             return msgspec.json.decode(row.result)
         return workflow.signature.result.decode(row.result, what=f"the result of {row.gid}")
-
-    async def _put(self, gid: str, fact: External) -> None:
-        """Put something from outside into a run's journal: through its driver here, else straight behind the fence."""
-
-        def decide(row: Transaction, events: list[Event]) -> Told | None:
-            if row.is_final:
-                raise AlreadyFinal(gid, row.status)
-            return stopped(events, fact.reason) if isinstance(fact, Stopped) else Told(facts=(fact,))
-
-        driver = self._node.active.get(gid)
-        if driver is None or not await driver.put(fact):
-            await self.tell(gid, decide)
-
-    async def _append_from_outside(self, row: Transaction, events: list[Event], told: Told) -> Transaction | None:
-        """Append to a transaction's journal and see that it is driven on; None when somebody else was first."""
-        takes_over = told.wakes and not row.owner and self._node.can_take(row)
-        write, row = write_of(row, events, told, now_at=self.now_at(), owner=self.node if takes_over else row.owner)
-        with trio.CancelScope(shield=True):  # as in _store_new
-            try:
-                await self._journal.append(write)
-            except ConflictError:
-                return None
-            except JournalUnavailable:
-                self._node.answer_was_lost()
-                raise
-            self._node.told(row, takes_over=takes_over)
-        return row
 
     def __repr__(self) -> str:
         return f"<Engine {self._node!r}>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, Outcome
 from flowtx_dsl.errors import NoSuchTransaction
-from flowtx_engine.runtime.engine import AlreadyFinal
+from flowtx_engine.runtime.telling import AlreadyFinal
 
 
 async def force_stop(desk: Desk, gid: str) -> Outcome:

@@ -14,10 +14,10 @@ import flowtx
 from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.records import JournalRow, RowChange, Transaction, Write
 from flowtx_engine.kernel.events import Ended, Event, Signalled
-from flowtx_engine.runtime.engine import AlreadyFinal
 from flowtx_engine.runtime.history import row_of
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.outside import Told
+from flowtx_engine.runtime.telling import AlreadyFinal
 
 OpenEngine = Callable[..., AbstractAsyncContextManager[flowtx.Engine]]
 
