@@ -161,8 +161,10 @@ class _WorkflowCustom(msgspec.Struct, frozen=True):
 
 
 def _read_custom(wanted: type[Any], options: StoredOptions, what: str) -> Any:
+    if not options.custom_data:
+        return wanted()
     try:
-        return msgspec.json.decode(options.custom_data or "{}", type=wanted)
+        return msgspec.json.decode(options.custom_data, type=wanted)
     except (msgspec.MsgspecError, UnicodeEncodeError) as error:
         raise RequestError(f"custom_data of {what} cannot be read: {error}") from error
 

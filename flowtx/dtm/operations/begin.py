@@ -51,7 +51,7 @@ async def beginning_of(desk: Desk, request: TransactionRequest) -> Beginning:
     match request.trans_type:
         case "saga":  # a prepared saga waits for its submission, however long that takes
             workflow, wake_after_s = saga, None
-            order = orders.saga_of(request, settings)
+            order = orders.saga_order(orders.saga_steps_of(request), options, settings)
         case "msg":
             workflow, order = msg, await _msg_order(desk, request, options)
         case "tcc":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import trio
+
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
 from flowtx.dtm.wire.answers import with_failure
@@ -22,6 +24,8 @@ UNKNOWN_RESULT = (
     "unkown result will be retried: {}"
 )
 """What DTM's clients are told of a call without an outcome; the spelling is on the wire (spec 3.5)."""
+LOOK_S = 0.1
+"""How often a run is looked at that another node drives."""
 WAIT_MAX_S = 60.0
 """How long an answer is waited for where DTM waits for every branch, however many there are."""
 
@@ -31,7 +35,7 @@ async def result_of(desk: Desk, row: Transaction, *, wanted: str = "succeed") ->
     # A round of DTM's saga ends two seconds after one request timeout; the other patterns' rounds have no such end.
     is_limited = row.pattern == "saga"
     limit_s = desk.settings.request_timeout_s + 2 if is_limited else WAIT_MAX_S
-    row = await desk.engine.rest(row.gid, timeout_s=limit_s)
+    row = await _rested(desk, row.gid, limit_s)
     if row.status == wanted:
         return Done()
     if row.pattern == "saga" or row.status in FINAL:
@@ -43,6 +47,19 @@ async def result_of(desk: Desk, row: Transaction, *, wanted: str = "succeed") ->
         return _not_yet(row) if row.pattern == "msg" else DtmOngoing("ONGOING")
     message = UNKNOWN_RESULT.format(reason_of(last.error))
     return DtmFailure(with_failure(message)) if last.outcome == "refused" else DtmError(message)
+
+
+async def _rested(desk: Desk, gid: str, limit_s: float) -> Transaction:
+    """The transaction when its run rests or has ended, here or on another node, or when time is up."""
+    until_at = desk.engine.now_at() + limit_s
+    row = await desk.engine.rest(gid, timeout_s=limit_s)
+    while row.owner not in ("", desk.engine.node) and not row.is_final:
+        now_at = desk.engine.now_at()
+        if now_at >= until_at or (row.wake_at is not None and row.wake_at > now_at):
+            break
+        await trio.sleep(LOOK_S)
+        row = await desk.engine.transaction(gid) or row
+    return row
 
 
 def _not_yet(row: Transaction) -> Outcome:

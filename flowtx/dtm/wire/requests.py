@@ -102,7 +102,7 @@ def parse_branch_request(body: bytes) -> BranchRequest:
 
 def read_branch_request(document: object) -> BranchRequest:
     """The request in a document, a flat object whose values are all texts; raises ``RequestError``."""
-    fields = read_string_map(document, "of the body")
+    fields = read_string_map(document, "body")
     known = {name: fields[name] for name in _BRANCH_FIELDS if name in fields}
     return BranchRequest(data=fields.get("data", "").encode(), **known)
 

@@ -36,15 +36,17 @@ def open_desk() -> OpenDesk:
     """Open a desk on an empty journal, with participants that accept everything unless others are given."""
 
     @asynccontextmanager
-    async def open_with(participants: Participants | None = None) -> AsyncGenerator[Desk]:
+    async def open_with(
+        participants: Participants | None = None, *, store: MemoryStore | None = None
+    ) -> AsyncGenerator[Desk]:
         transport = participants or Participants(delay_s=0.0)
         engine = Engine(
-            Journal(MemoryStore()),
+            Journal(store or MemoryStore()),
             Calls(transport, grpc=transport, run_sync=no_threads),
             workflows=WORKFLOWS,
             limits=LONE_NODE,
             clock=TrioClock(),
-            dice=random.Random(0),
+            dice=random.Random(id(transport)),  # nodes on one store have names of their own
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.serve)

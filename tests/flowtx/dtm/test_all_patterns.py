@@ -18,6 +18,7 @@ from flowtx.dtm.operations.submit import submit
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, Outcome
 from flowtx.dtm.wire.queries import HastenRequest
 from flowtx.testing.participants import Participants
+from flowtx_engine.journal.memory import MemoryStore
 from tests.flowtx.dtm.asking import (
     begun_tcc,
     called,
@@ -89,6 +90,17 @@ async def test_a_prepared_transaction_can_be_stopped_by_force(
         assert (found.status, bool(found.rollback_time)) == ("failed", True)
         await trio.sleep(1000)
         assert called(participants) == []
+
+
+async def test_the_result_is_waited_for_wherever_the_run_is_driven(
+    autojump_clock: MockClock, open_desk: OpenDesk
+) -> None:
+    store, first, second = MemoryStore(), Participants(delay_s=2.0), Participants(delay_s=2.0)
+    async with open_desk(first, store=store) as one, open_desk(second, store=store) as other:
+        await begun_tcc(one, "01", "02")
+        await submit(one, request("tcc"))
+        assert await submit(other, request("tcc", wait_result=True)) == Done()
+        assert (len(first.asked), len(second.asked)) == (2, 0)
 
 
 async def test_many_submissions_at_once_are_one(autojump_clock: MockClock, open_desk: OpenDesk) -> None:
