@@ -5,37 +5,53 @@ The law of this file: what is mended here is named, with what happens without it
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import trio
-from quart.asgi import ASGIHTTPConnection
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
+from werkzeug.exceptions import RequestEntityTooLarge
 
 
 class DrainedBody(TrioBody):
-    """A body that, once it is too long, is still read to its end but no longer kept."""
+    """A body that, once it is too long, is still read to its end but no longer kept.
+
+    It keeps its bytes itself, because Quart's releases, of which each Python gets another, do that in different ways.
+    """
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(expected_content_length, max_content_length)
         self.ended = trio.Event()
+        self._bytes = bytearray()
+        self._bytes_max = max_content_length
+        self._is_known = trio.Event()  # all of it, or that it is too long
+        self._is_too_long = False
+        if max_content_length is not None and (expected_content_length or 0) > max_content_length:
+            self._give_up()
 
-    def set_complete(self) -> None:
-        """Called when all of it has come, and by ``append`` when it becomes too long."""
-        super().set_complete()
-        if self._must_raise is None or not self._is_appending:
-            self.ended.set()
-
-    _is_appending = False
-
-    def append(self, data: bytes) -> None:
+    def feed(self, data: bytes, *, is_last: bool) -> None:
         """Take the next part."""
-        self._is_appending = True
-        super().append(data)
-        self._is_appending = False
-        if self._must_raise is not None:
-            self.clear()
+        if not self._is_too_long:
+            self._bytes += data
+            if self._bytes_max is not None and len(self._bytes) > self._bytes_max:
+                self._give_up()
+        if is_last:
+            self.ended.set()
+            self._is_known.set()
+
+    def _give_up(self) -> None:
+        self._is_too_long = True
+        self._bytes.clear()
+        self._is_known.set()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """All of it; raises ``RequestEntityTooLarge`` as soon as it is known to be too long."""
+        yield from self._is_known.wait().__await__()
+        if self._is_too_long:
+            raise RequestEntityTooLarge
+        return bytes(self._bytes)
 
 
 class DrainedRequest(TrioRequest):
@@ -56,7 +72,8 @@ class Connection(TrioASGIHTTPConnection):
 
     async def handle_messages(self, nursery: trio.Nursery, request: Any, receive: Any) -> None:  # type: ignore[override]  # Quart-Trio's own form
         """Pass on what comes in until the client is gone."""
-        await ASGIHTTPConnection.handle_messages(self, request, receive)
+        while (message := await receive())["type"] == "http.request":
+            request.body.feed(message.get("body", b""), is_last=not message.get("more_body", False))
         if not self._is_answering:
             nursery.cancel_scope.cancel()
 
