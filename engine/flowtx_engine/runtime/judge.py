@@ -16,6 +16,14 @@ from flowtx_engine.calls.attempt import Outcome
 from flowtx_engine.kernel.events import Attempted, Failed, Refused, StepFact, Succeeded
 from flowtx_engine.kernel.tasks import Asked, name_of
 
+ATTEMPTS_BEFORE_SLOWING = 1_000
+"""From so many attempts on, the pauses of a step grow a little with each."""
+SLOWING = 1.001
+"""By how much: a pause is then about a thousandth of what was waited for already, so that nobody notices, and a year of
+asking every second is some ten thousand events and not thirty million, which no journal would hold."""
+SLOWED_PAUSE_MAX_S = 86_400.0
+"""No pause grows beyond this for that reason alone."""
+
 
 def too_long(what: str, size: int, bytes_max: int) -> PayloadError:
     """The error for a payload beyond ``payload_bytes_max``."""
@@ -76,5 +84,13 @@ def _attempted(asked: Asked, outcome: Outcome, error: Exception, *, now_at: floa
         error=encode_error(error, with_trace=outcome.kind == "unknown"),
         attempt=asked.attempt_count + 1,
         fault_count=fault_count,
-        retry_at=now_at + asked.command.retry.pause_s(fault_count, dice),
+        retry_at=now_at + slowed(asked.command.retry.pause_s(fault_count, dice), asked.attempt_count + 1),
     )
+
+
+def slowed(pause_s: float, attempt: int) -> float:
+    """The pause after so many attempts of one step, when its policy says ``pause_s``."""
+    if attempt <= ATTEMPTS_BEFORE_SLOWING or pause_s >= SLOWED_PAUSE_MAX_S:
+        return pause_s
+    slowing = SLOWING ** min(attempt - ATTEMPTS_BEFORE_SLOWING, 100_000)  # beyond, a float ends
+    return min(pause_s * slowing, SLOWED_PAUSE_MAX_S)
