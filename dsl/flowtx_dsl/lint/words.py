@@ -12,17 +12,30 @@ DECORATORS = frozenset({"flowtx.workflow", "flowtx_dsl.workflow.workflow"})
 TX_TYPES = frozenset({"flowtx.Tx", "flowtx_dsl.tx.Tx"})
 
 WAITING = frozenset(
-    {"step", "sleep", "sleep_until", "signal", "child", "restart", "tcc", "message", "xa", "start_step", "checkpoint"}
+    {
+        "step",
+        "sleep",
+        "sleep_until",
+        "signal",
+        "update",
+        "child",
+        "detach",
+        "tcc",
+        "start_step",
+        "checkpoint",
+    }
 )
 """Words that do nothing unless they are awaited; ``start_step`` is a nursery's."""
 
-AT_ONCE = frozenset({"gid", "now", "random", "uuid4", "changed", "expose", "version"})
-"""Words that answer with a value at once. What every other word gives belongs to the run: a nursery, a scope."""
+AT_ONCE = frozenset(
+    {"gid", "now", "random", "uuid4", "changed", "expose", "guard", "is_prepared", "submitted", "restart"}
+)
+"""Words that answer with a value at once, or with nothing. What every other word gives belongs to the run."""
 
 STARTED_AT_ONCE = frozenset({"start_step"})
 """Waiting words that a nursery may have as plain calls, because it does the waiting."""
 
-FUNCTIONS_AT = {"step": 1, "start_step": 1, "tcc": 3}
+FUNCTIONS_AT = {"step": 1, "start_step": 1, "tcc": 3, "compensate": 1, "message": 1}
 """How many leading arguments of a word are functions that run as steps."""
 
 FUNCTION_KEYWORDS = frozenset({"fn", "compensate", "try_", "confirm", "cancel"})

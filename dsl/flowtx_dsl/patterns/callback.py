@@ -56,10 +56,10 @@ async def callback(tx: Tx, order: CallbackOrder) -> str:
     quiet = _Quiet(tx, order)
     async with tx.open_nursery() as nursery:
         if order.query_prepared:
-            nursery.start_soon(quiet.call_back)
+            nursery.start_soon(quiet.call_back, tx)
         word = await tx.signal(WORD, type=Word)
         while word.kind != "submit":
-            quiet.heard(is_hurried=word.kind == "hurry")
+            quiet.heard(tx, is_hurried=word.kind == "hurry")
             word = await tx.signal(WORD, type=Word)
         nursery.cancel_scope.cancel()
     end = _end.decode(word.data)
@@ -72,25 +72,24 @@ class _Quiet:
     """Since when nothing was heard of the client, and for how long that is in order."""
 
     def __init__(self, tx: Tx, order: CallbackOrder) -> None:
-        self._tx = tx
         self._order = order
         self._since: datetime = tx.now()
         self._pause_s = order.retry_interval_s
         self._is_hurried = False
         self._changed = tx.Event()
 
-    def heard(self, *, is_hurried: bool) -> None:
+    def heard(self, tx: Tx, *, is_hurried: bool) -> None:
         """The client said something, or somebody wants it to be called now."""
         self._is_hurried = is_hurried
         if not is_hurried:
-            self._since = self._tx.now()
+            self._since = tx.now()
             self._pause_s = self._order.retry_interval_s
         self._changed.set()
-        self._changed = self._tx.Event()
+        self._changed = tx.Event()
 
-    async def call_back(self) -> None:
+    async def call_back(self, tx: Tx) -> None:
         """Call the client whenever it has been quiet for too long; what it answers is nobody's business."""
-        order, tx = self._order, self._tx
+        order = self._order
         target = order.target("workflow", CALLBACK_BRANCH, order.name, order.query_prepared)
         body = workflow_callback_body(order.protocol, order.data)
         while True:

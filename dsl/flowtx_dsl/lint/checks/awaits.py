@@ -16,6 +16,8 @@ _PLAIN_MODULES = ("contextlib.", "builtins.")
 """What they give waits only for what it is given."""
 
 
+_WORDS_OF_EVENTS_AND_CHANNELS = frozenset({"wait", "receive", "send", "aclose"})
+
 _HOLDING = (
     ast.Await
     | ast.Call
@@ -91,8 +93,17 @@ def _is_foreign_call(source: Source, call: ast.Call) -> bool:
     name = source.dotted(call.func)
     if name is not None:
         return not name.startswith(_PLAIN_MODULES)
-    # Of what a call returns, or a collection holds, nobody can say where it comes from.
-    return isinstance(call.func, ast.Attribute) and not isinstance(call.func.value, ast.Call | ast.Subscript)
+    # Of what a call returns, or a collection holds, nobody can say where it comes from; nor of what an attribute holds,
+    # where it is asked to do what events and channels of a run do.
+    match call.func:
+        case ast.Attribute(value=ast.Call() | ast.Subscript()):
+            return False
+        case ast.Attribute(value=ast.Attribute(), attr=word):
+            return word not in _WORDS_OF_EVENTS_AND_CHANNELS
+        case ast.Attribute():
+            return True
+        case _:
+            return False
 
 
 def _speaks_of_tx(node: ast.expr) -> bool:
