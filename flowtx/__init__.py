@@ -2,6 +2,7 @@
 
 from flowtx.version import __version__
 from flowtx_dsl.current import CurrentStep, current_step
+from flowtx_dsl.effects import NOT_DONE, Check, Effect, NotDone, check, idempotent, once
 from flowtx_dsl.errors import (
     UNKNOWN,
     Abort,
@@ -52,6 +53,7 @@ from flowtx_engine.journal.records import Filter, Transaction
 from flowtx_engine.journal.schedules import CronSchedule
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.kernel.view import NurseryView, RunView, TaskView, Waiting
+from flowtx_engine.runtime.deciding import NotInDoubt
 from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine as open
@@ -59,16 +61,19 @@ from flowtx_engine.runtime.schedules import NoSuchSchedule
 from flowtx_engine.runtime.telling import AlreadyFinal
 
 __all__ = [
+    "NOT_DONE",
     "UNKNOWN",
     "Abort",
     "AlreadyFinal",
     "BrokenResourceError",
     "CancelScope",
     "Cancelled",
+    "Check",
     "ClosedResourceError",
     "ConflictError",
     "CronSchedule",
     "CurrentStep",
+    "Effect",
     "EndOfChannel",
     "Engine",
     "EngineClosed",
@@ -88,6 +93,8 @@ __all__ = [
     "NoSuchTransaction",
     "NoSuchWorkflow",
     "NondeterminismError",
+    "NotDone",
+    "NotInDoubt",
     "Nursery",
     "NurseryView",
     "Ongoing",
@@ -120,10 +127,13 @@ __all__ = [
     "WorkflowError",
     "WouldBlock",
     "__version__",
+    "check",
     "current_step",
     "grpc",
     "http",
+    "idempotent",
     "json_rpc",
+    "once",
     "open",
     "workflow",
 ]

@@ -18,7 +18,9 @@ from flowtx_dsl.targets import Call
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Perform ``call`` until it has an outcome; ``where`` is the source line that asked.
 
-    ``compensation`` is due should the transaction fail, ``confirmation`` once it has succeeded.
+    ``compensation`` is due should the transaction fail, ``confirmation`` once it has succeeded. ``key`` is an
+    idempotency key of its own. ``is_once`` forbids a second attempt while nobody knows what became of the first;
+    ``check`` is asked about that before it.
     """
 
     call: Call
@@ -28,6 +30,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     compensation: Call | None = None
     compensates_refused: bool = False
     confirmation: Call | None = None
+    key: str = ""
+    is_once: bool = False
+    check: Call | None = None
 
 
 class Compensate(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +47,7 @@ class Compensate(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     step: Call | None = None
     result: bytes | None = None
+    key: str = ""
 
 
 class Confirm(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +62,7 @@ class Confirm(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     step: Call | None = None
     result: bytes | None = None
+    key: str = ""
 
 
 class Sleep(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +71,17 @@ class Sleep(msgspec.Struct, frozen=True, kw_only=True):
     until_at: float
     where: str
     name: Literal["sleep", "deadline", "start"] = "sleep"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask whether ``step`` has happened: no command of a workflow, but what is performed before another attempt."""
+
+    call: Call
+    where: str
+    retry: Retry
+    timeout_s: float | None = None
+    step: Call
+    key: str = ""
 
 
 Performed = Step | Compensate | Confirm

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVarTuple
 
 from flowtx_dsl.commands import Step
+from flowtx_dsl.effects import Check, Effect, check_key, idempotent, once
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.targets import Call, RemoteTarget, step_target_of, target_of
@@ -41,11 +42,16 @@ def step_of(
     where: str,
     *,
     confirm: Callable[..., object] | RemoteTarget[Any] | None = None,
+    effect: Effect[*tuple[Any, ...]] = idempotent,
+    key: str = "",
 ) -> Step:
     """The command; raises ``PayloadError`` or ``WorkflowError`` for what cannot be asked."""
     call = step_target_of(fn).call(args)
     if timeout_s is not None:
         check_timeout(call, timeout_s)
+    check_effect(effect, call)
+    if key:
+        check_key(key, call.name)
     return Step(
         call=call,
         where=where,
@@ -54,7 +60,19 @@ def step_of(
         compensation=None if compensate is None else target_of(compensate).call(args),
         compensates_refused=compensate_refused,
         confirmation=None if confirm is None else target_of(confirm).call(args),
+        key=key,
+        is_once=effect is once,
+        check=target_of(effect.fn).call(args) if isinstance(effect, Check) else None,
     )
+
+
+def check_effect(effect: object, call: Call) -> None:
+    """Raise ``WorkflowError`` for what is no effect class."""
+    if not (effect is once or effect is idempotent or isinstance(effect, Check)):
+        raise WorkflowError(
+            f"step {call.name}: effect={effect!r} is no effect class",
+            remedy="Use flowtx.idempotent, flowtx.once, or flowtx.check(fn).",
+        )
 
 
 def check_timeout(call: Call, timeout_s: float) -> None:

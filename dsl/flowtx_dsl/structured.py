@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar, TypeVarTuple
 
 from flowtx_dsl.commands import Step
+from flowtx_dsl.effects import Effect, idempotent
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, frame_here, step_of, where_of
 from flowtx_dsl.targets import RemoteTarget
@@ -95,13 +96,16 @@ class Nursery(ABC):
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
+        effect: Effect[*Ts] = idempotent,
+        key: str = "",
     ) -> None:
         """Start a branch that does one ``tx.step`` with these arguments; its result is not kept.
 
         Raises ``WorkflowError`` and ``PayloadError`` here and now when the step cannot be asked.
         """
         where = where_of(frame_here())
-        self._start_step(step_of(fn, args, compensate, compensate_refused, retry, timeout_s, where))
+        step = step_of(fn, args, compensate, compensate_refused, retry, timeout_s, where, effect=effect, key=key)
+        self._start_step(step)
 
     @abstractmethod
     def _start_step(self, step: Step) -> None: ...

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from flowtx_dsl import codec, structured
 from flowtx_dsl.commands import Compensate, Confirm, Sleep, Step
+from flowtx_dsl.effects import Effect, idempotent
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.outside import Update
 from flowtx_dsl.policies import Retry
@@ -52,6 +53,8 @@ class Tx:
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
+        effect: Effect[*Ts] = idempotent,
+        key: str = "",
     ) -> T: ...
     @overload
     async def step(
@@ -62,6 +65,8 @@ class Tx:
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
+        effect: Effect[*Ts] = idempotent,
+        key: str = "",
     ) -> T: ...
     @overload
     async def step(
@@ -72,6 +77,8 @@ class Tx:
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
+        effect: Effect[*Ts] = idempotent,
+        key: str = "",
     ) -> T: ...
     async def step(
         self,
@@ -81,6 +88,8 @@ class Tx:
         compensate_refused: bool = False,
         retry: Retry = DEFAULT_RETRY,
         timeout_s: float | None = None,
+        effect: Effect[*Ts] = idempotent,
+        key: str = "",
     ) -> Any:
         """Do ``fn(*args)`` once, as far as this workflow can see, and return its result.
 
@@ -89,9 +98,17 @@ class Tx:
         now, so a step whose outcome is unknown is compensated too, and a refused one only with ``compensate_refused``.
         ``timeout_s`` limits one attempt, in seconds.
 
+        ``effect`` says what may be done when nobody knows whether an attempt happened, after a crash or a fault: make
+        it again (``flowtx.idempotent``), ask first (``flowtx.check(fn)``), or wait for a person's decision
+        (``flowtx.once``). ``key`` is the idempotency key to hand to the participant instead of the step's own.
+
         Raises ``Refused`` when the participant refused, whatever the last attempt raised when ``retry`` gives the step
         up, ``PayloadError`` when an argument cannot be journaled, ``WorkflowError`` when an argument is missing.
         """
+        if effect is not idempotent or key:
+            where = where_of(frame_here())
+            step = step_of(fn, args, compensate, compensate_refused, retry, timeout_s, where, effect=effect, key=key)
+            return await self._run.ask(step)
         # As step_of does it, written out because two more function calls a step can be measured.
         word = frame_here().f_back
         call = step_target_of(fn).call(args)

@@ -21,6 +21,8 @@ from flowtx_engine.kernel.events import (
     CallRecord,
     Cancelled,
     Changed,
+    Decided,
+    Doubted,
     Ended,
     Event,
     Failed,
@@ -31,6 +33,7 @@ from flowtx_engine.kernel.events import (
     Refused,
     Returned,
     Signalled,
+    Started,
     StepFact,
     Stopped,
     Succeeded,
@@ -76,7 +79,7 @@ def lines_of(transaction: Transaction, events: Sequence[Event], encoded: Collect
 def _veiled(event: Event, line: Line) -> Line:
     """A line without what only the codec could read: it holds nothing, and must not look as if that were so."""
     fact = event.fact
-    if isinstance(fact, Attempted | Succeeded | Refused | Failed):
+    if isinstance(fact, StepFact):
         return dataclasses.replace(line, what=f"{fact.call.name}(...)", note=f"{line.note} {ENCODED}".strip())
     return line if isinstance(fact, Began | Fired) else dataclasses.replace(line, note=ENCODED)
 
@@ -84,7 +87,7 @@ def _veiled(event: Event, line: Line) -> Line:
 def _line_of(event: Event, places: Places | None) -> Line:
     fact = event.fact
     match fact:
-        case Attempted() | Succeeded() | Refused() | Failed():
+        case Attempted() | Succeeded() | Refused() | Failed() | Started() | Doubted() | Decided():
             return _step_line(event, fact, places)
         case Began():
             outcome = "began" if fact.starts_at is None and fact.place is None else "begins later"
@@ -171,6 +174,14 @@ def _outcome_of(event: Event, fact: StepFact) -> tuple[str, Mood, str]:
         case Attempted():
             again = f"again in {max(0.0, fact.retry_at - event.at):.1f} s"
             return fact.outcome, "waiting", f"{reason_of(fact.error)}; {again}"
+        case Started():
+            return "begins", "plain", ""
+        case Doubted():
+            return "in doubt", "bad", f"{reason_of(fact.error)}; a person must decide"
+        case Decided():
+            value = bytes(fact.value).decode()
+            told = fact.reason or ("" if value == "null" else f"-> {value}")
+            return f"decided: {fact.verdict}", "plain", told
         case _:
             assert_never(fact)
 

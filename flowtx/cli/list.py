@@ -34,6 +34,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     attempt_count: int
     last_error: str
+    needs_decision: bool
     wake_at: float | None
     created_at: float
     updated_at: float
@@ -63,6 +64,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     is_flag=True,
     help="Only those that could go on but for a node with their code, or for a free place under their limit.",
 )
+@click.option("--needs-decision", is_flag=True, help="Only those that wait for a person: see flowtx decide.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=LIMIT, show_default=True, help="At most so many.")
 @codec_option
 @json_option
@@ -74,11 +76,17 @@ def list_(
     workflow: str | None,
     unfinished: bool,
     waiting: bool,
+    needs_decision: bool,
     limit: int,
     as_json: bool,
 ) -> None:
     """List transactions, newest first."""
-    wanted = Filter(status=status or "", workflow=workflow or "", unfinished=unfinished or waiting)
+    wanted = Filter(
+        status=status or "",
+        workflow=workflow or "",
+        unfinished=unfinished or waiting,
+        needs_decision=needs_decision,
+    )
     now_at = time.time()
     with reading(db, codec) as store:
         if waiting:
@@ -126,7 +134,7 @@ def table_of(found: Sequence[tuple[Transaction, str]], *, now_at: float) -> Tabl
         table.add_row(
             Text(row.gid),
             Text(row.workflow),
-            styled_status(row.status),
+            styled_status(row.status) if not row.needs_decision else Text("needs decision", "red"),
             day_and_time(row.created_at),
             Text(took, "" if row.is_final else "yellow"),
             Text(f"waits for {why}", "yellow") if why else Text(in_clear(row.reason or row.last_error)),

@@ -207,6 +207,8 @@ def _facts_of(
         yield "workflow", Text(f"{row.workflow} version {row.version}")
         yield "input", Text(cut(row.input.decode()[1:-1]) if not is_encoded(row.input) else ENCODED)
     yield "status", styled_status(row.status)
+    if row.needs_decision:
+        yield "needs", Text("a person's decision: flowtx decide GID ADDRESS succeeded, refused or retry", "red")
     if is_encoded(row.input):
         yield "payloads", Text("encoded; give their codec with --codec to see them", "yellow")
     if row.reason:

@@ -76,7 +76,9 @@ def _attempts(waiting: Waiting, now_at: float) -> Text:
     if waiting.attempt_count:
         tried = f"{waiting.attempt_count} {'attempt' if waiting.attempt_count == 1 else 'attempts'}"
         parts.append(f"{tried}, {cut(waiting.error)}" if waiting.error else tried)
-    if waiting.is_on_its_way:
+    if waiting.needs_decision:
+        parts.append("in doubt: a person must decide")
+    elif waiting.is_on_its_way:
         parts.append("on its way")
     elif waiting.due_at is not None:
         pause_s = waiting.due_at - now_at

@@ -135,6 +135,7 @@ RUN_HERE = {
     "docs/how-to/limits.md",
     "docs/how-to/parallel-branches.md",
     "docs/how-to/schedules.md",
+    "docs/how-to/steps-that-must-not-repeat.md",
     "docs/how-to/start-later.md",
     "docs/how-to/versions.md",
 }

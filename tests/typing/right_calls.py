@@ -26,6 +26,14 @@ async def with_default(nights: int, guest: str = "ann") -> bytes:
     return guest.encode() * nights
 
 
+async def has_booked(nights: int, guest: str) -> float | flowtx.NotDone:
+    return flowtx.NOT_DONE if guest else 3.0
+
+
+def has_paid(amount: int) -> str | flowtx.NotDone:
+    return flowtx.NOT_DONE
+
+
 async def book_back(nights: int, guest: str) -> None: ...
 
 
@@ -57,6 +65,11 @@ async def trip(tx: flowtx.Tx, nights: int, guest: str) -> str:
     assert_type(await tx.step(book, nights, guest, compensate=book_back_knowing), float)
     assert_type(await tx.step(book, nights, guest, compensate=flowtx.http("http://hotel/cancel")), float)
     assert_type(await tx.step(pay, 3, compensate=pay_back_whatever, timeout_s=1.5), str)
+    assert_type(await tx.step(book, nights, guest, effect=flowtx.once), float)
+    assert_type(await tx.step(book, nights, guest, effect=flowtx.idempotent, key="order-7"), float)
+    assert_type(await tx.step(book, nights, guest, effect=flowtx.check(has_booked)), float)
+    assert_type(await tx.step(pay, 3, effect=flowtx.check(has_paid)), str)
+    assert_type(await tx.step(flowtx.http("http://hotel/book", result=int), nights, effect=flowtx.once), int)
     assert_type(await tx.step(many, 1), list[str])
     assert_type(await tx.step(many, 1, "a", "b"), list[str])
     assert_type(await tx.step(with_default, 1), bytes)
@@ -79,6 +92,8 @@ async def trip(tx: flowtx.Tx, nights: int, guest: str) -> str:
     assert_type(tx.random.random(), float)
     async with tx.open_nursery() as nursery:
         nursery.start_soon(helper, tx, nights)
+        nursery.start_step(book, nights, guest, effect=flowtx.check(has_booked), key="order-7")
+        nursery.start_step(pay, 3, effect=flowtx.once)
     return "ok"
 
 
@@ -96,3 +111,20 @@ async def run(engine: flowtx.Engine) -> None:
     assert_type(await engine.run(trip, 1, "ann", gid="g"), str)
     assert_type(await engine.run(inner), None)
     assert_type(await engine.start(trip, 1, "ann"), str)
+    assert_type(await engine.decide("g", "0", "succeeded", value=3), None)
+    assert_type(await engine.decide("g", "0/2/1", "refused", reason="no record of it"), None)
+    assert_type(await engine.tasks("g"), flowtx.RunView)
+    assert_type((await engine.tasks("g")).waiting, list[flowtx.Waiting])
+
+
+class Codec:
+    def encode(self, payload: bytes, context: flowtx.PayloadContext) -> bytes:
+        return payload
+
+    def decode(self, stored: bytes, context: flowtx.PayloadContext) -> bytes:
+        return stored
+
+
+async def opened() -> None:
+    async with flowtx.open("memory://", codec=Codec(), limits=flowtx.EngineLimits(payload_bytes_max=1)) as engine:
+        assert_type(engine, flowtx.Engine)

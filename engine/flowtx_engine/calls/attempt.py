@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from flowtx_dsl.commands import Compensate, Confirm, Performed
+from flowtx_dsl.commands import Check, Compensate, Confirm, Performed
 
 Op = Literal["action", "compensate", "confirm"]
 
@@ -24,7 +24,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     gid: str
     address: str
     number: int
-    command: Performed
+    command: Performed | Check
     round: int = 0
 
     @property
@@ -46,7 +46,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """The idempotency key: the same at every attempt, different for a step and its compensation."""
-        return f"{self.gid}/{self._unique(self.address)}"
+        return self.command.key or f"{self.gid}/{self._unique(self.address)}"
 
     def _unique(self, address: str) -> str:
         return f"{self.round}.{address}" if self.round else address

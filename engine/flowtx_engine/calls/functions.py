@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, assert_never, cast
 
 import trio
 
-from flowtx_dsl.commands import Compensate, Confirm, Settling
+from flowtx_dsl.commands import Check, Compensate, Confirm, Settling, Step
 from flowtx_dsl.current import CurrentStep, reset_current_step, set_current_step
+from flowtx_dsl.effects import NOT_DONE
 from flowtx_dsl.errors import UNKNOWN, Ongoing, Refused, StepFault, StepTimeout
 from flowtx_dsl.targets import FunctionTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
@@ -54,11 +55,11 @@ async def perform_function(target: FunctionTarget, attempt: Attempt, run_sync: R
     try:
         with trio.move_on_after(math.inf if timeout_s is None else timeout_s) as scope:
             value = await _call(target, attempt, run_sync)
-            return Outcome(kind="succeeded", value=_encode_result(target, attempt, value))
+            return _returned(target, attempt, value)
         assert scope.cancelled_caught, scope
         return Outcome(kind="unknown", error=StepTimeout(f"{target.name} took longer than its timeout_s={timeout_s}"))
     except Exception as raised:
-        return _outcome_of(_unwrap(raised))
+        return _outcome_of(_unwrap(raised), attempt)
     except BaseException as raised:
         if _is_ours(raised):
             raise
@@ -70,10 +71,21 @@ async def perform_function(target: FunctionTarget, attempt: Attempt, run_sync: R
         reset_current_step(before)
 
 
-def _encode_result(target: FunctionTarget, attempt: Attempt, value: object) -> bytes:
-    if isinstance(attempt.command, Compensate | Confirm):
-        return b"null"  # nobody reads it, and what settles a step must not fail because it cannot be written
-    return target.result.encode(value, what=f"the result of {target.name}")
+def _returned(target: FunctionTarget, attempt: Attempt, value: object) -> Outcome:
+    """What a returned value means; for who asks whether a step has happened, "refused" says that it has not."""
+    match attempt.command:
+        case Compensate() | Confirm():
+            # Nobody reads it, and what settles a step must not fail because it cannot be written.
+            return Outcome(kind="succeeded")
+        case Check() if value is NOT_DONE:
+            return Outcome(kind="refused")
+        case Check() as command:
+            what = f"what {target.name} says of {command.step.name}"
+            return Outcome(kind="succeeded", value=command.step.target.result.encode(value, what=what))
+        case Step():
+            return Outcome(kind="succeeded", value=target.result.encode(value, what=f"the result of {target.name}"))
+        case _:
+            assert_never(attempt.command)
 
 
 def _is_ours(raised: BaseException) -> bool:
@@ -119,8 +131,10 @@ def _unwrap(error: Exception) -> Exception:
     return error
 
 
-def _outcome_of(error: Exception) -> Outcome:
+def _outcome_of(error: Exception, attempt: Attempt) -> Outcome:
     match error:
+        case _ if isinstance(attempt.command, Check):  # whatever it says of itself, nobody knows about the step
+            return Outcome(kind="unknown", error=error)
         case Refused():
             return Outcome(kind="refused", error=error)
         case Ongoing():

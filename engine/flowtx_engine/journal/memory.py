@@ -318,4 +318,5 @@ def _matches(transaction: Transaction, wanted: Filter) -> bool:
         and (wanted.created_from_at is None or transaction.created_at >= wanted.created_from_at)
         and (wanted.created_to_at is None or transaction.created_at <= wanted.created_to_at)
         and not (wanted.unfinished and transaction.is_final)
+        and (transaction.needs_decision or not wanted.needs_decision)
     )

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, delete, insert, inspect, select
+from sqlalchemy import Connection, delete, false, insert, inspect, select
 
 from flowtx_engine.journal.errors import SchemaError
-from flowtx_engine.journal.schema import PREFIX, loaded, metadata, places, schedules, schema_version
+from flowtx_engine.journal.schema import PREFIX, loaded, metadata, places, schedules, schema_version, transactions
 
 Migration = Callable[[Connection], None]
 
@@ -23,7 +23,16 @@ def add_places_schedules_and_loaded(connection: Connection) -> None:
     metadata.create_all(connection, tables=[places, schedules, loaded])
 
 
-MIGRATIONS: Sequence[Migration] = (add_places_schedules_and_loaded,)
+def add_needs_decision(connection: Connection) -> None:
+    """Which transactions wait for a person to say what became of a step that may be made once only."""
+    column = transactions.c.needs_decision
+    kind, no = column.type.compile(connection.dialect), false().compile(connection)
+    connection.exec_driver_sql(f"ALTER TABLE {transactions.name} ADD COLUMN {column.name} {kind} DEFAULT {no} NOT NULL")
+    (index,) = (found for found in transactions.indexes if found.name == f"{PREFIX}transactions_undecided")
+    index.create(connection)
+
+
+MIGRATIONS: Sequence[Migration] = (add_places_schedules_and_loaded, add_needs_decision)
 """``MIGRATIONS[0]`` leads from version 1 to version 2, and so on.
 
 A step that creates tables whole takes them from ``schema.py`` only until a release has had it; then it keeps its own.

@@ -34,7 +34,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     ``wake_at`` is when somebody must drive it (None: only an event can bring it on, or it is final); all instants are
     seconds since the epoch. ``attempt_count`` (consecutive faults) and ``last_error`` speak of the step it last waited
     for. ``result`` is the value (JSON) once it succeeded, the error (an ``ErrorRecord`` as JSON) once it failed.
-    ``nudged_at`` is when somebody else than its owner last appended to it.
+    ``nudged_at`` is when somebody else than its owner last appended to it. ``needs_decision`` says that a step which
+    may be made once only is in doubt, and the run waits for a person; ``last_error`` tells which.
     """
 
     id: int
@@ -55,6 +56,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: float
     finished_at: float | None
     nudged_at: float | None
+    needs_decision: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -102,6 +104,7 @@ class RowChange(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float | msgspec.UnsetType | None = msgspec.UNSET
     nudged_at: float | msgspec.UnsetType | None = msgspec.UNSET
     options: bytes | msgspec.UnsetType = msgspec.UNSET
+    needs_decision: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def row_of_new(id: int, gid: str, new: NewTransaction) -> Transaction:
@@ -172,3 +175,4 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     created_from_at: float | None = None
     created_to_at: float | None = None
     unfinished: bool = False
+    needs_decision: bool = False

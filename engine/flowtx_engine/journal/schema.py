@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     Index,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects import mysql, sqlite
 
@@ -70,6 +72,7 @@ transactions = Table(
     Column("updated_at", Double, nullable=False),
     Column("finished_at", Double),
     Column("nudged_at", Double),
+    Column("needs_decision", Boolean, nullable=False, server_default=false()),
     Column("last_error", _text, nullable=False),
     Column("reason", _text, nullable=False),
     Column("options", _blob, nullable=False),
@@ -176,6 +179,13 @@ Index(
     transactions.c.nudged_at,
     sqlite_where=transactions.c.nudged_at.is_not(None),
     postgresql_where=transactions.c.nudged_at.is_not(None),
+)
+# What waits for people: a handful at most.
+Index(
+    f"{PREFIX}transactions_undecided",
+    transactions.c.id,
+    sqlite_where=transactions.c.needs_decision,
+    postgresql_where=transactions.c.needs_decision,
 )
 # Listing: few of one status among a million of another, newest first (the id is each index's last column).
 Index(f"{PREFIX}transactions_status", transactions.c.status, transactions.c.id)

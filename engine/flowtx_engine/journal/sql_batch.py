@@ -97,6 +97,7 @@ def _change_row(gid: str, change: RowChange) -> Row:
         change.nudged_at is not msgspec.UNSET,
         _or_none(change.nudged_at),
         _or_none(change.options),
+        _or_none(change.needs_decision),
     )
 
 

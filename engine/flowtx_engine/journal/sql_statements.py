@@ -83,14 +83,15 @@ UPDATE {transactions.name} AS t SET
   reason = coalesce(v.reason, t.reason),
   finished_at = CASE WHEN v.has_finished_at THEN v.finished_at ELSE t.finished_at END,
   nudged_at = CASE WHEN v.has_nudged_at THEN v.nudged_at ELSE t.nudged_at END,
-  options = coalesce(v.options, t.options)
+  options = coalesce(v.options, t.options),
+  needs_decision = coalesce(v.needs_decision, t.needs_decision)
 FROM (
   WITH list (gid, updated_at, status, owner, has_wake_at, wake_at, attempt_count, last_error, has_result, result,
-             reason, has_finished_at, finished_at, has_nudged_at, nudged_at, options) AS (VALUES {{}})
+             reason, has_finished_at, finished_at, has_nudged_at, nudged_at, options, needs_decision) AS (VALUES {{}})
   SELECT * FROM list) AS v
 WHERE t.gid = v.gid
 """
-_CHANGE_WIDTH = 16
+_CHANGE_WIDTH = 17
 
 Filled = tuple[str, tuple[object, ...], int]
 """A statement's text, its parameters, and how many rows it must change."""
@@ -193,6 +194,8 @@ def _conditions(wanted: Filter, before_id: int | None) -> list[ColumnElement[boo
         conditions.append(row.created_at >= wanted.created_from_at)
     if wanted.created_to_at is not None:
         conditions.append(row.created_at <= wanted.created_to_at)
+    if wanted.needs_decision:
+        conditions.append(row.needs_decision)
     if before_id is not None:
         conditions.append(row.id < before_id)
     return conditions

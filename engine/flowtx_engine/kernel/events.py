@@ -68,6 +68,38 @@ class Began(Fact, frozen=True, kw_only=True, tag="began"):
     place: str | None = None
 
 
+class Started(Fact, frozen=True, kw_only=True, tag="started"):
+    """An attempt at a step that may be made once only is about to begin: from here on it may have happened."""
+
+    call: CallRecord
+    attempt: int
+
+
+class Doubted(Fact, frozen=True, kw_only=True, tag="doubted"):
+    """An attempt at a step that may be made once only was started, and nobody knows what became of it.
+
+    The step waits for a person's decision; ``error`` says how the attempt ended, or that nobody saw it end.
+    """
+
+    call: CallRecord
+    error: ErrorRecord
+    attempt: int
+
+
+Verdict = Literal["succeeded", "refused", "retry"]
+"""What a person may say of a step in doubt: it happened, it did not and shall not, or make it again."""
+
+
+class Decided(Fact, frozen=True, kw_only=True, tag="decided"):
+    """A person said what became of a step in doubt: it succeeded with ``value`` (JSON), was refused for ``reason``."""
+
+    call: CallRecord
+    verdict: Verdict
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    reason: str = ""
+    attempt: int = 1
+
+
 class Attempted(Fact, frozen=True, kw_only=True, tag="attempted"):
     """One attempt ended without a final outcome; the next is due at ``retry_at`` (seconds since the epoch).
 
@@ -177,7 +209,7 @@ class Ended(Fact, frozen=True, kw_only=True, tag="ended"):
     error: ErrorRecord | None = None
 
 
-StepFact = Attempted | Succeeded | Refused | Failed
+StepFact = Attempted | Succeeded | Refused | Failed | Started | Doubted | Decided
 External = Cancelled | Stopped | Signalled | Updated | Hastened | Kept
 """What others than its driver may put into a run's journal."""
 Note = Changed | Returned | Ended
@@ -244,8 +276,12 @@ def describe(fact: AnyFact) -> str:
             return f"{fact.call.name} attempt {fact.attempt}: {fact.outcome}, {fact.error.text}"
         case Succeeded():
             return f"{fact.call.name} -> {bytes(fact.value).decode()}"
-        case Refused() | Failed():
+        case Refused() | Failed() | Doubted():
             return f"{fact.call.name}: {fact.error.text}"
+        case Started():
+            return f"{fact.call.name} attempt {fact.attempt}"
+        case Decided():
+            return f"{fact.call.name}: {fact.verdict}"
         case Fired():
             return "the timer's time came"
         case Cancelled() | Stopped():

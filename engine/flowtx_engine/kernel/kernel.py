@@ -30,9 +30,8 @@ from typing import Literal, assert_never
 
 import msgspec
 
-from flowtx_dsl.codec import misfit
-from flowtx_dsl.commands import Compensate, Sleep, Step
-from flowtx_dsl.error_codec import ErrorRecord, decode_error, encode_error
+from flowtx_dsl.commands import Compensate, Sleep
+from flowtx_dsl.error_codec import ErrorRecord, encode_error
 from flowtx_dsl.errors import Cancelled as CancelledError
 from flowtx_dsl.errors import FlowtxError, WorkflowError
 from flowtx_dsl.tx import Tx
@@ -45,6 +44,8 @@ from flowtx_engine.kernel.events import (
     Began,
     Cancelled,
     Changed,
+    Decided,
+    Doubted,
     Ended,
     Event,
     Failed,
@@ -56,6 +57,7 @@ from flowtx_engine.kernel.events import (
     Refused,
     Returned,
     Signalled,
+    Started,
     StepFact,
     Stopped,
     Succeeded,
@@ -63,8 +65,8 @@ from flowtx_engine.kernel.events import (
     stopped_end,
 )
 from flowtx_engine.kernel.foreign import foreign_call
-from flowtx_engine.kernel.loop import Loop
 from flowtx_engine.kernel.nurseries import NurseryBlock
+from flowtx_engine.kernel.outcomes import Outcomes
 from flowtx_engine.kernel.savepoint import Restarting, Savepoint
 from flowtx_engine.kernel.settling import Due, TaskDue, compensations_of, confirmations_of
 from flowtx_engine.kernel.tasks import Ask, Asked, Order, Status, Task, split_cancelled
@@ -77,7 +79,7 @@ START = "start"
 """The address of a delayed run's beginning; no task can have it."""
 
 
-class Kernel(Loop):
+class Kernel(Outcomes):
     """One run in memory."""
 
     __slots__ = (
@@ -227,6 +229,11 @@ class Kernel(Loop):
                 asked = self._match(event.address, fact)
                 if asked is not None:
                     self._take_error(asked, fact)
+            case Started() | Doubted():
+                self._take_doubt(self._match(event.address, fact), fact)
+            case Decided():
+                if self.asked(event.address) is not None:  # else it came after what it decides was known
+                    self._take_decided(self._match(event.address, fact), fact)
             case Fired():
                 self._take_fired(event.address, fact)
             case Cancelled():
@@ -258,36 +265,11 @@ class Kernel(Loop):
         asked = self._asked.get(address)
         if asked is None:
             if address in self._given_up:
-                return None
+                return self._doubtful.get(address)
             raise mismatch.not_asked(self.name, self._version, address, fact.call, self.waiting)
         if not asked.is_record(fact.call) and not mismatch.same_call(asked, fact.call):
             raise mismatch.other_call(self.name, self._version, asked, fact.call)
         return asked
-
-    def _take_succeeded(self, asked: Asked | None, fact: Succeeded) -> None:
-        if asked is None:
-            return
-        command = asked.command
-        value: object = None
-        if isinstance(command, Step):
-            decoder = command.call.target.result
-            try:
-                value = decoder.decode_plainly(fact.value)
-            except Exception as error:  # as in Decoder.decode, whose text costs more than most results
-                unfit = misfit(f"the result of {command.call.name}", decoder.wanted, error)
-                raise mismatch.misfit(self.name, asked, unfit.message) from error
-            if command.compensation is not None or command.confirmation is not None:
-                registered = self._registered.get(asked.address)
-                if registered is not None:
-                    registered.result = bytes(fact.value)
-        self._resume(asked, value, None)
-
-    def _take_error(self, asked: Asked, fact: Refused | Failed) -> None:
-        command = asked.command
-        assert isinstance(command, Step), f"{self.name}: {asked} was given up, but it is tried for ever"
-        if isinstance(fact, Refused) and not command.compensates_refused:
-            self._registered.pop(asked.address, None)
-        self._resume(asked, None, decode_error(fact.error))
 
     def _take_fired(self, address: str, fact: Fired) -> None:
         asked = self._asked.get(address)
@@ -473,7 +455,11 @@ class Kernel(Loop):
         """One task's part of it: in a scope of its own, which nothing cancels."""
         for item in due.in_order(is_newest_first=is_newest_first):
             if isinstance(item, Due):
-                await Ask(item.command, item.address)
+                if item.step_address in self._doubtful:
+                    await self._decision(item.step_address)
+                command = item.command
+                if command is not None:
+                    await Ask(command, item.address)
             elif len(item) == 1:
                 await self.settle(item[0], is_newest_first)
             else:

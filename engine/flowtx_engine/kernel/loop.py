@@ -45,7 +45,9 @@ class Loop(ABC):
         "_at",
         "_confirms",
         "_current",
+        "_deciding",
         "_dialogue",
+        "_doubtful",
         "_given_up",
         "_orders",
         "_others",
@@ -58,6 +60,7 @@ class Loop(ABC):
         "_timers",
         "_withdrawn",
         "gid",
+        "has_once",
         "is_closed",
         "is_prepared",
     )
@@ -78,6 +81,9 @@ class Loop(ABC):
         self._timers: dict[str, Callable[[], None]] = {}
         self._given_up: dict[str, None] = {}  # as sets; an empty dict is made in a third of the time
         self._withdrawn: dict[str, None] = {}
+        self.has_once = False  # whether any step may be made once only; most runs have none, and pay nothing for it
+        self._doubtful: dict[str, Asked] = {}  # such steps that were given up before anybody knew their outcome
+        self._deciding: dict[str, Task] = {}  # what waits to know whether it must take such a step back
         self._registered: dict[str, Registered] = {}
         self._confirms = False  # whether anything registered is due after success; most runs have nothing
         self._dialogue: Dialogue | None = None
@@ -98,8 +104,12 @@ class Loop(ABC):
         return list(self._asked.values())
 
     def asked(self, address: str) -> Asked | None:
-        """What waits at an address, if anything does."""
-        return self._asked.get(address)
+        """What waits at an address, if anything does, or was given up there and has an outcome to be known yet."""
+        return self._asked.get(address) or self._doubtful.get(address)
+
+    def awaits(self, address: str) -> bool:
+        """True when something waits at an address; False for what was given up there."""
+        return address in self._asked
 
     @property
     def tasks(self) -> list[Task]:
@@ -329,6 +339,9 @@ class Loop(ABC):
                 if command.confirmation is not None:
                     self._registered[address] = Registered(address, command)
                     self._confirms = True
+                if command.is_once:
+                    self.has_once = True
+                    asked.entry = self._registered.get(address)
             self._orders.append(asked)
         elif isinstance(trap, Wait):
             task.abort = trap.abort
@@ -395,6 +408,8 @@ class Loop(ABC):
         for asked in self.waiting:
             self._give_up(asked)
         self._timers.clear()
+        self._doubtful.clear()
+        self._deciding.clear()
         self._ready.clear()
 
     def _give_up(self, asked: Asked) -> None:
@@ -407,3 +422,5 @@ class Loop(ABC):
         else:
             self._given_up[address] = None
             self._orders.append(Abandoned(address))
+            if asked.is_started:
+                self._doubtful[address] = asked

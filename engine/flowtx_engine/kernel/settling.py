@@ -33,14 +33,16 @@ class Registered:
     """Something that is due when the run ends.
 
     ``source`` is a step, with ``result`` what it returned (None while unknown), or what was registered without one.
+    ``is_void`` says that the step turned out not to have happened, after what is due had been settled upon.
     """
 
-    __slots__ = ("address", "result", "source")
+    __slots__ = ("address", "is_void", "result", "source")
 
     def __init__(self, address: str, source: Step | Settling) -> None:
         self.address = address
         self.source = source
         self.result: bytes | None = None
+        self.is_void = False
 
     @property
     def compensation(self) -> Compensate | None:
@@ -56,6 +58,7 @@ class Registered:
                 timeout_s=source.timeout_s,
                 step=source.call,
                 result=self.result,
+                key=f"{source.key}{SUFFIXES[Compensate]}" if source.key else "",
             )
         return source if isinstance(source, Compensate) else None
 
@@ -76,17 +79,33 @@ class Registered:
             timeout_s=source.timeout_s,
             step=source.call,
             result=self.result,
+            key=f"{source.key}{SUFFIXES[Confirm]}" if source.key else "",
         )
 
 
 class Due:
-    """One thing to do, and where it stands."""
+    """One thing to do, and where it stands; what it is can change while nobody knows what became of its step."""
 
-    __slots__ = ("address", "command")
+    __slots__ = ("_confirms", "_entry", "step_address")
 
-    def __init__(self, entry: Registered, command: Settling) -> None:
-        self.address = f"{entry.address}{SUFFIXES[type(command)]}"
-        self.command = command
+    def __init__(self, entry: Registered, *, confirms: bool) -> None:
+        self.step_address = entry.address
+        self._entry = entry
+        self._confirms = confirms
+
+    @property
+    def command(self) -> Settling | None:
+        """What to ask for; None for what must not be taken back, because it never was."""
+        if self._entry.is_void:
+            return None
+        return self._entry.confirmation if self._confirms else self._entry.compensation
+
+    @property
+    def address(self) -> str:
+        """Where it is asked for."""
+        command = self.command
+        assert command is not None, self._entry.address
+        return f"{self.step_address}{SUFFIXES[type(command)]}"
 
 
 class TaskDue:
@@ -110,25 +129,25 @@ def _branches(branches: dict[str, TaskDue], is_newest_first: bool) -> list[TaskD
 
 def compensations_of(entries: Iterable[Registered]) -> TaskDue | None:
     """The tree of what is to be taken back; None when nothing is."""
-    return _tree([(entry, entry.compensation) for entry in entries])
+    return _tree([Due(entry, confirms=False) for entry in entries])
 
 
 def confirmations_of(entries: Iterable[Registered]) -> TaskDue | None:
     """The tree of what is to be done after success; None when nothing is."""
-    return _tree([(entry, entry.confirmation) for entry in entries])
+    return _tree([Due(entry, confirms=True) for entry in entries])
 
 
-def _tree(entries: list[tuple[Registered, Settling | None]]) -> TaskDue | None:
+def _tree(dues: list[Due]) -> TaskDue | None:
     """An address is numbers and names of branches by turns, ``nursery/branch/.../number``."""
     root = TaskDue()
-    for entry, command in entries:
-        if command is None:
+    for due in dues:
+        if due.command is None:
             continue
-        *path, number = entry.address.split("/")
+        *path, number = due.step_address.split("/")
         task = root
         for nursery, branch in zip(path[::2], path[1::2], strict=True):
             branches = task.items.setdefault(int(nursery), {})
-            assert isinstance(branches, dict), f"{entry.address}: {nursery} is a step and a nursery"
+            assert isinstance(branches, dict), f"{due.step_address}: {nursery} is a step and a nursery"
             task = branches.setdefault(branch, TaskDue())
-        task.items[int(number)] = Due(entry, command)
+        task.items[int(number)] = due
     return root if root.items else None

@@ -22,10 +22,11 @@ from typing import Protocol, cast
 
 import msgspec
 
-from flowtx_dsl.commands import Command, Sleep
+from flowtx_dsl.commands import Command, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_dsl.errors import Cancelled
 from flowtx_engine.kernel.events import ARGS_KEPT_MAX, CallRecord
+from flowtx_engine.kernel.settling import Registered
 
 _by_key = msgspec.json.Encoder(order="sorted")
 
@@ -284,9 +285,24 @@ class Asked:
     """A command waiting for its outcome, with what is known of its attempts.
 
     ``retry_at`` is when the next attempt is due (0: at once), in seconds since the epoch; ``error`` is the last one's.
+    Of a step that may be made once only, ``is_started`` says that an attempt may have happened, ``is_in_doubt`` that
+    nobody will ever know but a person.
     """
 
-    __slots__ = ("_record", "address", "attempt_count", "command", "error", "fault_count", "retry_at", "seq", "task")
+    __slots__ = (
+        "_record",
+        "address",
+        "attempt_count",
+        "command",
+        "entry",
+        "error",
+        "fault_count",
+        "is_in_doubt",
+        "is_started",
+        "retry_at",
+        "seq",
+        "task",
+    )
 
     def __init__(self, address: str, command: Command, task: Task | None, seq: int) -> None:
         """``task`` is None for a scope's deadline, ``seq`` that of the event that led to it."""
@@ -298,6 +314,9 @@ class Asked:
         self.fault_count = 0
         self.retry_at = 0.0
         self.error: ErrorRecord | None = None
+        self.is_started = False
+        self.is_in_doubt = False
+        self.entry: Registered | None = None  # what is due for such a step when the run ends
         self._record: CallRecord | None = None
 
     @property
@@ -306,6 +325,11 @@ class Asked:
         if self._record is None:
             self._record = _record_of(self.command)
         return self._record
+
+    @property
+    def is_once(self) -> bool:
+        """True for a step that is never made again by itself."""
+        return isinstance(self.command, Step) and self.command.is_once
 
     def is_record(self, record: CallRecord) -> bool:
         """True when this very object made the record, as in live running."""

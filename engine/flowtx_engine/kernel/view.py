@@ -18,7 +18,7 @@ import msgspec
 from flowtx_dsl.commands import Compensate, Confirm, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_engine.kernel import mismatch
-from flowtx_engine.kernel.events import Attempted, Ended, Event, Failed, Refused, Succeeded
+from flowtx_engine.kernel.events import Attempted, Decided, Doubted, Ended, Event, Failed, Refused, Started, Succeeded
 from flowtx_engine.kernel.kernel import Kernel, Phase
 from flowtx_engine.kernel.nurseries import Branches
 from flowtx_engine.kernel.tasks import Asked, Task
@@ -35,7 +35,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``address`` is that of a call or timer. Of a call, ``attempt_count`` attempts have ended without an outcome, the
     last with ``error``; the next is due at ``due_at``, which for a timer is its end (seconds since the epoch, None: at
-    once). ``is_on_its_way`` says that an attempt is being made now.
+    once). ``is_on_its_way`` says that an attempt is being made now, ``needs_decision`` that none will be
+    until a person has said what became of the last.
     """
 
     kind: WaitKind
@@ -46,6 +47,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     due_at: float | None = None
     error: str = ""
     is_on_its_way: bool = False
+    needs_decision: bool = False
 
 
 class NurseryView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,6 +156,7 @@ def _asked_view(asked: Asked, in_flight: Collection[str]) -> Waiting:
         due_at=command.until_at if isinstance(command, Sleep) else asked.retry_at or None,
         error=_first_line(asked.error),
         is_on_its_way=asked.address in in_flight,
+        needs_decision=asked.is_in_doubt,
     )
 
 
@@ -201,12 +204,12 @@ def _frame_of(task: Task) -> FrameType | None:
 
 def view_of_journal(events: Iterable[Event]) -> RunView:
     """What the journal alone knows: calls that were tried and have no outcome yet, each at its place in the tree."""
-    tried: dict[str, Attempted] = {}
+    tried: dict[str, Attempted | Doubted] = {}
     for event in events:
         match event.fact:
-            case Attempted() as fact:
+            case Attempted() | Doubted() as fact:
                 tried[event.address] = fact
-            case Succeeded() | Refused() | Failed():
+            case Succeeded() | Refused() | Failed() | Started() | Decided():
                 tried.pop(event.address, None)
             case Ended():
                 tried.clear()
@@ -224,7 +227,7 @@ class _Place:
         self.nurseries: dict[str, dict[str, _Place]] = {}
 
     @classmethod
-    def of(cls, tried: dict[str, Attempted]) -> _Place:
+    def of(cls, tried: dict[str, Attempted | Doubted]) -> _Place:
         """The whole tree; an address is numbers and names of branches by turns, with what settles a step behind it."""
         root = cls("")
         for address, fact in tried.items():
@@ -255,13 +258,14 @@ def _step_and_kind(address: str) -> tuple[str, WaitKind]:
     return (address[:-2], "confirmation") if address.endswith("/m") else (address, "step")
 
 
-def _tried_view(address: str, kind: WaitKind, fact: Attempted) -> Waiting:
+def _tried_view(address: str, kind: WaitKind, fact: Attempted | Doubted) -> Waiting:
     return Waiting(
         kind=kind,
         what=mismatch.spell_record(fact.call),
         where=mismatch.short(fact.call.where) if fact.call.where else "",
         address=address,
         attempt_count=fact.attempt,
-        due_at=fact.retry_at,
+        due_at=fact.retry_at if isinstance(fact, Attempted) else None,
+        needs_decision=isinstance(fact, Doubted),
         error=_first_line(fact.error),
     )

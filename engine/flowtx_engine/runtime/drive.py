@@ -21,12 +21,13 @@ from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
-from flowtx_engine.kernel.events import AnyFact, Attempted, Event, External, Fired, Parked
+from flowtx_engine.kernel.events import AnyFact, Event, External, Fired, Parked
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.kernel.view import RunView, view_of
 from flowtx_engine.runtime.clock import Clock
-from flowtx_engine.runtime.flight import Flight
+from flowtx_engine.runtime.flight import Flight, perform
+from flowtx_engine.runtime.happened import BRINGS_ATTEMPT, Happened, Put, of_once_steps, takes
 from flowtx_engine.runtime.history import event_of, row_of
 from flowtx_engine.runtime.judge import fact_of
 from flowtx_engine.runtime.limits import EngineLimits
@@ -76,8 +77,9 @@ class Driver:
         # What the run waits for that is not on its way: timers, and calls that are due now or later. Kept as it
         # changes, so that a turn costs what it changes and not what a thousand branches wait for.
         self._unstarted: dict[str, Asked] = {}
+        self._maybe_happened: set[str] = set()
         self._outcomes: list[tuple[str, Outcome]] = []
-        self._external: list[_Put] = []
+        self._external: list[Put] = []
         self._wake = trio.Event()
         self._timers_until_at = timers_until_at
         self._early: set[str] = set()
@@ -121,7 +123,7 @@ class Driver:
         """Append something from outside to the run's journal; True once it is durable, False if the run was over."""
         if self._finished:
             return False
-        put = _Put(fact)
+        put = Put(fact)
         self._external.append(put)
         self._stir()
         await put.answered.wait()
@@ -156,6 +158,8 @@ class Driver:
             return True
         if self._kernel.ended is not None or self._kernel.beginning:
             return self._finish()
+        if self._kernel.has_once and await self._mind_once(nursery):
+            return True
         self._start_due(nursery)
         if self._is_idle():
             if self._closing:
@@ -220,8 +224,13 @@ class Driver:
         for event in events:
             self._feed(event)
         self._answered_count = 0
-        for address in [*self._in_flight, *(address for address, _ in self._outcomes)]:
+        for address in self._on_their_way():
             self._unstarted.pop(address, None)
+        # Whoever drove the run before may have begun any of these.
+        self._maybe_happened = set(self._unstarted)
+
+    def _on_their_way(self) -> list[str]:
+        return [*self._in_flight, *(address for address, _ in self._outcomes)]
 
     async def _check_readable(self) -> None:
         """A claimed row is as it is stored when its codec failed; raises ``UnreadablePayload`` if it still does."""
@@ -259,18 +268,30 @@ class Driver:
 
     # -- calls
 
-    def _start_due(self, nursery: trio.Nursery) -> None:
-        if self._closing:
-            return
+    def _due(self) -> list[Asked]:
+        """What may be started; a timer that is due goes first, for it may be the deadline of what else is due."""
         now_at = self._tools.clock.now_at()
         due = [asked for asked in self._unstarted.values() if self._due_at(asked) <= now_at]
-        if any(isinstance(asked.command, Sleep) for asked in due):
-            return  # a timer that is due goes first: it may be the deadline of what else is due
-        for asked in due:
-            if not self._must_wait_for_its_step(asked):
-                flight = self._in_flight[asked.address] = Flight(asked)
-                del self._unstarted[asked.address]
-                nursery.start_soon(self._perform, asked, flight.scope)
+        return [] if self._closing or any(isinstance(asked.command, Sleep) for asked in due) else due
+
+    def _start_due(self, nursery: trio.Nursery) -> None:
+        for asked in self._due():
+            if not asked.is_once and not self._must_wait_for_its_step(asked):
+                self._start(asked, nursery)
+
+    def _start(self, asked: Asked, nursery: trio.Nursery) -> None:
+        flight = self._in_flight[asked.address] = Flight(asked)
+        del self._unstarted[asked.address]
+        nursery.start_soon(self._perform, asked, flight.scope)
+
+    async def _mind_once(self, nursery: trio.Nursery) -> bool:
+        """Write down, of steps that may be made once only, what must be known before they are; False when nothing."""
+        happened = of_once_steps(self._kernel, self._due(), busy=self._on_their_way())
+        for one in await self._write(happened) if happened else ():
+            asked = self._unstarted.get(one.address)
+            if asked is not None:
+                self._start(asked, nursery)
+        return bool(happened)
 
     def _must_wait_for_its_step(self, asked: Asked) -> bool:
         """A compensation never overtakes a call of its own step that was given up but is still on its way."""
@@ -285,18 +306,21 @@ class Driver:
             command=asked.command,
             round=self._kernel.first_seq,
         )
+        may_have_happened = attempt.number > 1 or asked.address in self._maybe_happened
         try:
             with scope:
-                self._outcomes.append((asked.address, await self._tools.performer.perform(attempt)))
+                self._outcomes.append(
+                    (asked.address, await perform(self._tools.performer, attempt, may_have_happened=may_have_happened))
+                )
         finally:
             del self._in_flight[asked.address]
             self._wake.set()
 
     # -- facts
 
-    def _take_facts(self) -> list[_Happened]:
+    def _take_facts(self) -> list[Happened]:
         """Everything that happened since: from outside first, then outcomes, then timers."""
-        happened = [_Happened(address="", fact=put.fact, put=put) for put in self._external]
+        happened = [Happened(address="", fact=put.fact, put=put) for put in self._external]
         self._external.clear()
         now_at, dice = self._tools.clock.now_at(), self._tools.dice.random
         bytes_max = self._tools.limits.payload_bytes_max
@@ -304,19 +328,22 @@ class Driver:
             asked = self._kernel.asked(address)
             if asked is not None:
                 fact = fact_of(asked, outcome, now_at=now_at, dice=dice(), bytes_max=bytes_max)
-                happened.append(_Happened(address=address, fact=fact))
+                happened.append(Happened(address=address, fact=fact))
         self._outcomes.clear()
         for asked in self._unstarted.values():
             command = asked.command
             if isinstance(command, Sleep) and self._due_at(asked) <= now_at:
                 fired = Fired(until_at=command.until_at, where=command.where)
-                happened.append(_Happened(address=asked.address, fact=fired))
+                happened.append(Happened(address=asked.address, fact=fired))
         return happened
 
-    async def _write(self, happened: list[_Happened]) -> None:
-        """Feed what happened and make it durable with all it led to; what that asked for starts only afterwards."""
+    async def _write(self, happened: list[Happened]) -> list[Happened]:
+        """Feed what happened and make it durable with all it led to; what that asked for starts only afterwards.
+
+        Returns what was written; the rest came too late.
+        """
         while True:
-            written = [one for one in happened if self._takes(one)]
+            written = [one for one in happened if takes(self._kernel, one)]
             events = [event for one in written for event in self._feed_if_taken(one)]
             if not events:
                 break
@@ -327,16 +354,11 @@ class Driver:
             if one.put is not None:
                 one.put.is_durable = one in written or self._kernel.has_heard(one.fact)
                 one.put.answered.set()
+        return written
 
-    def _takes(self, one: _Happened) -> bool:
-        """False when the run is over, no longer waits for this, or has had it already."""
-        if self._kernel.ended is not None or self._kernel.beginning or self._kernel.has_heard(one.fact):
-            return False
-        return not one.address or self._kernel.asked(one.address) is not None
-
-    def _feed_if_taken(self, one: _Happened) -> list[Event]:
+    def _feed_if_taken(self, one: Happened) -> list[Event]:
         """An earlier fact of the same turn may have ended the run or given the address up."""
-        return [self._feed_new(one.address, one.fact)] if self._takes(one) else []
+        return [self._feed_new(one.address, one.fact)] if takes(self._kernel, one) else []
 
     async def _append(self, events: list[Event]) -> bool:
         """Make events durable; False when somebody else was first, with the kernel rebuilt from what they wrote."""
@@ -362,18 +384,27 @@ class Driver:
         )
         self._is_writing = True
         try:
-            await append_surely(
-                self._tools.journal, write, pause_s=limits.journal_pause_s, pause_max_s=limits.journal_pause_max_s
-            )
-        except ConflictError:
-            await self._catch_up()
-            return False
+            if not await self._is_first(write):
+                # Not while the conflict is handled: what the workflow raises would have it as its context.
+                await self._catch_up()
+                return False
         finally:
             self._is_writing = False
         if change is not None:
             self.transaction = changed(self.transaction, change)
         if self.transaction.is_final or self._has_answered():
             self._tools.watch.tell(self.transaction)
+        return True
+
+    async def _is_first(self, write: Write) -> bool:
+        """False when somebody else was first."""
+        limits = self._tools.limits
+        try:
+            await append_surely(
+                self._tools.journal, write, pause_s=limits.journal_pause_s, pause_max_s=limits.journal_pause_max_s
+            )
+        except ConflictError:
+            return False
         return True
 
     def _has_answered(self) -> bool:
@@ -406,9 +437,9 @@ class Driver:
         orders = self._kernel.feed(event)
         self._unstarted.pop(event.address, None)
         self._early.discard(event.address)
-        if isinstance(event.fact, Attempted):
+        if isinstance(event.fact, BRINGS_ATTEMPT):
             asked = self._kernel.asked(event.address)
-            if asked is not None:
+            if asked is not None and not asked.is_in_doubt and self._kernel.awaits(event.address):
                 self._unstarted[event.address] = asked
         for order in orders:
             if isinstance(order, Asked):
@@ -467,21 +498,3 @@ class Driver:
 
     def __repr__(self) -> str:
         return f"<Driver of {self.transaction!r}: {self._kernel!r}, {len(self._in_flight)} in flight>"
-
-
-class _Put:
-    """Something from outside on its way into the journal."""
-
-    __slots__ = ("answered", "fact", "is_durable")
-
-    def __init__(self, fact: External) -> None:
-        self.fact = fact
-        self.answered = trio.Event()
-        self.is_durable = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Happened:
-    address: str
-    fact: AnyFact
-    put: _Put | None = None

@@ -31,12 +31,13 @@ from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, NewPlace, Transaction
 from flowtx_engine.journal.schedules import CatchUp, CronSchedule, Overlap
-from flowtx_engine.kernel.events import Began, Cancelled, Event, Hastened, Signalled, Stopped, Updated
+from flowtx_engine.kernel.events import Began, Cancelled, Event, Hastened, Signalled, Stopped, Updated, Verdict
 from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.asking import Asking
 from flowtx_engine.runtime.by_hand import ByHand
 from flowtx_engine.runtime.children import Children
 from flowtx_engine.runtime.clock import Clock, SystemClock
+from flowtx_engine.runtime.deciding import deciding
 from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.judge import too_long
@@ -227,6 +228,16 @@ class Engine:
         """
         async with self._asking.kernel_of(gid) as kernel:
             return msgspec.json.decode(kernel.dialogue.query(name, args))
+
+    async def decide(self, gid: str, address: str, verdict: Verdict, *, value: object = None, reason: str = "") -> None:
+        """Say what became of a step with ``effect=flowtx.once`` that is in doubt; durable when it returns.
+
+        "succeeded" goes on with ``value`` as its result, "refused" as if its participant had said so, "retry" makes it
+        again. Raises ``NotInDoubt``, ``PayloadError``, ``WorkflowError``, ``NoSuchTransaction``, ``AlreadyFinal``.
+        """
+        data = codec.encode(value, what=f"the value decided for {address}")
+        self._check_size(f"the value decided for {address} of {gid}", data)
+        await self.tell(gid, deciding(address, verdict, value=data, reason=reason, registry=self._node.registry))
 
     async def transaction(self, gid: str) -> Transaction | None:
         """A transaction's row as the journal has it, or None."""

@@ -9,11 +9,11 @@ from typing import assert_never
 
 import msgspec
 
-from flowtx_dsl.commands import Sleep, Step
+from flowtx_dsl.commands import Check, Sleep, Step
 from flowtx_dsl.error_codec import encode_error
-from flowtx_dsl.errors import FlowtxError, PayloadError
+from flowtx_dsl.errors import FlowtxError, PayloadError, StepFault
 from flowtx_engine.calls.attempt import Outcome
-from flowtx_engine.kernel.events import Attempted, Failed, Refused, StepFact, Succeeded
+from flowtx_engine.kernel.events import Attempted, Doubted, Failed, Refused, Started, StepFact, Succeeded
 from flowtx_engine.kernel.tasks import Asked, name_of
 
 ATTEMPTS_BEFORE_SLOWING = 1_000
@@ -49,6 +49,8 @@ def fact_of(asked: Asked, outcome: Outcome, *, now_at: float, dice: float, bytes
     may_end = isinstance(asked.command, Step)  # what settles a step is tried until it succeeds
     if outcome.kind == "refused" and may_end:
         return Refused(call=asked.record, error=encode_error(error), attempt=attempt)
+    if asked.is_once:  # also when it is ongoing: to ask again is to make it again
+        return Doubted(call=asked.record, error=encode_error(error, with_trace=True), attempt=attempt)
     if _is_fault(asked, outcome) and may_end and _gives_up(asked, error):
         error.add_note(f"flowtx: attempt {attempt} of {name_of(asked.command)} at {asked.address} was the last")
         return Failed(call=asked.record, error=encode_error(error, with_trace=True), attempt=attempt)
@@ -94,3 +96,22 @@ def slowed(pause_s: float, attempt: int) -> float:
         return pause_s
     slowing = SLOWING ** min(attempt - ATTEMPTS_BEFORE_SLOWING, 100_000)  # beyond, a float ends
     return min(pause_s * slowing, SLOWED_PAUSE_MAX_S)
+
+
+def start_of(asked: Asked) -> Started:
+    """What to journal before an attempt at a step that may be made once only."""
+    return Started(call=asked.record, attempt=asked.attempt_count + 1)
+
+
+def doubt_of(asked: Asked) -> Doubted:
+    """What to journal of such an attempt when whoever made it never told how it ended."""
+    lost = StepFault(f"{name_of(asked.command)} was on its way when its engine stopped, or when the run gave it up")
+    return Doubted(call=asked.record, error=encode_error(lost), attempt=asked.attempt_count + 1)
+
+
+def check_of(step: Step) -> Check:
+    """The question whether a step has happened."""
+    assert step.check is not None, step
+    return Check(
+        call=step.check, where=step.where, retry=step.retry, timeout_s=step.timeout_s, step=step.call, key=step.key
+    )

@@ -18,12 +18,13 @@ from flowtx_engine.runtime.row import ended_change
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What to tell a run: facts in their order, and what its row must say at once.
+    """What to tell a run: facts in their order, at an address or of the whole, and what its row must say at once.
 
     ``wakes`` is whether somebody must drive the run now. What is left UNSET stays as it is.
     """
 
     facts: tuple[AnyFact, ...]
+    address: str = ""
     wakes: bool = True
     status: Status | msgspec.UnsetType = msgspec.UNSET
     reason: str | msgspec.UnsetType = msgspec.UNSET
@@ -40,7 +41,9 @@ def write_of(
     """The write that tells a run something, and its row afterwards; ``owner`` drives it from then on."""
     at = max(now_at, events[-1].at)  # the clocks of two machines must not make a run's time go backwards
     facts = map(_unheard, told.facts)
-    appended = [Event(seq=seq, at=at, address="", fact=fact) for seq, fact in enumerate(facts, events[-1].seq + 1)]
+    appended = [
+        Event(seq=seq, at=at, address=told.address, fact=fact) for seq, fact in enumerate(facts, events[-1].seq + 1)
+    ]
     last = told.facts[-1]
     if isinstance(last, Ended):
         change = ended_change(last, at)

@@ -11,6 +11,7 @@ import msgspec
 from flowtx_engine.journal.records import RowChange, Transaction
 from flowtx_engine.kernel.events import Attempted, Ended, Event, Failed, Fired, Refused, Returned, Succeeded
 from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.kernel.tasks import name_of
 from flowtx_engine.runtime.history import reason_of
 
 _encoder = msgspec.json.Encoder()
@@ -47,11 +48,21 @@ def change_of(
                 wanted |= {"attempt_count": 0, "last_error": "", "wake_at": event.at}
             case _:
                 pass
+    wanted |= _doubts(row, kernel)
     if owner != row.owner:
         wanted |= {"owner": owner, "wake_at": updated_at if owner else next_due_at}
     if all(getattr(row, name) == value for name, value in wanted.items()):
         return None
     return msgspec.structs.replace(RowChange(updated_at=updated_at), **wanted)
+
+
+def _doubts(row: Transaction, kernel: Kernel) -> dict[str, object]:
+    """What the row says while a person must decide, and that it says so no longer when nobody must."""
+    undecided = kernel.undecided
+    if not undecided:
+        return {"needs_decision": False, "last_error": ""} if row.needs_decision else {}
+    told = "; ".join(f"{name_of(asked.command)} at {asked.address}: {reason_of(asked.error)}" for asked in undecided)
+    return {"needs_decision": True, "last_error": f"needs a decision: {told}"}
 
 
 def ended_change(ended: Ended, at: float) -> RowChange:
@@ -64,6 +75,7 @@ def ended_change(ended: Ended, at: float) -> RowChange:
         wake_at=None,
         attempt_count=0,
         last_error="",
+        needs_decision=False,
         result=result,
         reason=reason_of(ended.error),
         finished_at=at,

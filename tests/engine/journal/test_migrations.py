@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from flowtx.testing.journal_writes import begin, step
 from flowtx_engine.journal.errors import SchemaError
 from flowtx_engine.journal.migrations import MIGRATIONS, Migration, check_version, newest_version, upgrade, version_of
-from flowtx_engine.journal.records import NewPlace
+from flowtx_engine.journal.records import Filter, NewPlace, RowChange
 from flowtx_engine.journal.schema import metadata
 from flowtx_engine.journal.sql import Upgrade, open_sqlite, upgrade_store
 from flowtx_engine.journal.sqlite_file import sqlite_file
@@ -74,11 +74,31 @@ def test_an_older_schema_goes_through_the_steps_it_has_not_seen_and_keeps_its_ro
         assert connection.scalar(text("SELECT gid FROM flowtx_transactions")) == "g"
 
 
+WITHOUT_DECISIONS = (
+    "DROP INDEX flowtx_transactions_undecided",
+    "ALTER TABLE flowtx_transactions DROP COLUMN needs_decision",
+)
+
+
+def test_the_second_schema_learns_of_decisions_and_keeps_its_rows(path: Path) -> None:
+    with closing(open_sqlite(f"sqlite:///{path}")) as store:
+        store.commit([begin("g")])
+    run(path, *WITHOUT_DECISIONS, "UPDATE flowtx_schema_version SET version = 2")
+    assert upgrade_store(f"sqlite:///{path}") == Upgrade(before=2, after=newest_version())
+    with closing(open_sqlite(f"sqlite:///{path}", migrate=False)) as store:
+        found = store.transaction("g")
+        assert found is not None
+        assert found.needs_decision is False
+        store.commit([step("g", 1, RowChange(updated_at=2.0, needs_decision=True))])
+        assert [row.gid for row in store.transactions(Filter(needs_decision=True), before_id=None, limit=9)] == ["g"]
+
+
 def test_the_first_schema_gets_limits_and_schedules_and_keeps_its_rows(path: Path) -> None:
     with closing(open_sqlite(f"sqlite:///{path}")) as store:
         store.commit([begin("g")])
     added = ["places", "schedules", "loaded"]
-    run(path, *(f"DROP TABLE flowtx_{name}" for name in added), "UPDATE flowtx_schema_version SET version = 1")
+    run(path, *(f"DROP TABLE flowtx_{name}" for name in added), *WITHOUT_DECISIONS)
+    run(path, "UPDATE flowtx_schema_version SET version = 1")
     assert upgrade_store(f"sqlite:///{path}") == Upgrade(before=1, after=newest_version())
     with closing(open_sqlite(f"sqlite:///{path}", migrate=False)) as store:
         store.commit([begin("h", place=NewPlace(key="k", due_at=0.0))])
