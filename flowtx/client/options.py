@@ -5,6 +5,7 @@ The law of this file: what no server could keep or run as meant is refused here,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from flowtx_dsl.codec import encode
 from flowtx_dsl.errors import PayloadError, WorkflowError
 
 GID_LENGTH_MAX = 128
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
+_HEADER_VALUE = re.compile(r"[\t -~]*", re.ASCII)
 
 
 def _none() -> dict[str, str]:
@@ -40,6 +43,12 @@ class Options:
             value: object = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
                 raise WorkflowError(f"Options.{name} is {value!r}, expected a positive whole number or None")
+        for header, text in self.branch_headers.items():
+            if not _HEADER_NAME.fullmatch(header) or not _HEADER_VALUE.fullmatch(text):
+                raise WorkflowError(
+                    f"Options.branch_headers has {header!r}: {text!r}, which no HTTP header can be",
+                    remedy="Name it with letters, digits and hyphens; let its value be one line of ASCII.",
+                )
 
     def fields(self) -> dict[str, object]:
         """The fields of a request, without what is left to the server."""

@@ -24,8 +24,8 @@ from flowtx.client.barrier_table import statements_of as barrier_statements
 from flowtx.client.errors import XaError
 from flowtx.client.xa_connection import XaConnection, xa_connection
 from flowtx.client.xa_statements import (
-    NO_PREPARED,
     NOT_ALLOWED,
+    NOT_NOW,
     TAKEN_XID,
     UNKNOWN_XID,
     XaStatements,
@@ -190,7 +190,7 @@ class XaBranch:
                 local.execute(statements.end, {})
             local.execute(statements.prepare, {})
         except Exception as error:
-            if says(error, NO_PREPARED):
+            if says(error, NOT_NOW):
                 raise XaError(
                     f"PostgreSQL cannot prepare {self.xid}: {error}",
                     remedy="Set max_prepared_transactions in postgresql.conf to at least max_connections.",
@@ -221,6 +221,8 @@ class XaBranch:
         try:
             local.outside(statements.commit if self.barrier.op == "commit" else statements.rollback)
         except Exception as error:
+            if says(error, NOT_NOW):
+                raise Ongoing(f"xa branch {self.xid} is being ended by another call") from error
             if not says(error, UNKNOWN_XID):
                 raise
             if local.dialect == "mysql" and self._is_listed(local):

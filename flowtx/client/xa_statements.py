@@ -83,8 +83,8 @@ UNKNOWN_XID = ("42704", 1397)
 """How PostgreSQL (SQLSTATE) and MySQL (error number) say that they know no such xid."""
 TAKEN_XID = ("42710", 1440)
 """How they say that there is such an xid already."""
-NO_PREPARED = ("55000",)
-"""How PostgreSQL says that prepared transactions are switched off."""
+NOT_NOW = ("55000",)
+"""How PostgreSQL says that it cannot: to a prepare, that they are switched off; to an end, that another is at it."""
 NOT_ALLOWED = (1227, 1401)
 """How MySQL says that a user may not look at what is prepared."""
 

@@ -116,3 +116,9 @@ def test_orders_that_cannot_be_kept_are_refused(
 def test_a_time_that_is_no_whole_number_of_seconds_is_refused(name: str, value: Any) -> None:
     with pytest.raises(WorkflowError, match=name):
         Options(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("a b", "x"), ("", "x"), ("x", "a\r\nb: c"), ("x", "ü"), ("ü", "x")])
+def test_a_header_that_is_none_is_refused(name: str, value: str) -> None:
+    with pytest.raises(WorkflowError, match="which no HTTP header can be"):
+        Options(branch_headers={name: value})

@@ -203,14 +203,57 @@ def test_mariadb_is_asked_again_while_the_session_that_prepared_lives(tmp_path: 
                 commit.call(second, lambda _: None, dtm=Dtm().client())
             first.invalidate()
             first.rollback()
-            deadline = threading.Event()
+            pause = threading.Event()
             for _ in range(100):
                 try:
                     commit.call(second, lambda _: None, dtm=Dtm().client())
                     break
                 except Ongoing:
-                    deadline.wait(0.05)
+                    pause.wait(0.05)
         assert bank.notes() == ["paid"]
+
+
+def repeat(branch: Branch, op: str) -> None:
+    """Call as the server does: again, while it is ongoing."""
+    pause = threading.Event()
+    for _ in range(100):
+        try:
+            branch.call(op)
+            return
+        except Ongoing:
+            pause.wait(0.05)
+    raise AssertionError(f"{op} is ongoing for ever")
+
+
+def test_a_rollback_that_overtakes_the_first_phase_ends_it_all_the_same(branch: Branch) -> None:
+    inside, overtaken, errors = threading.Event(), threading.Event(), list[BaseException]()
+
+    def business(same: AnyConnection) -> str:
+        inside.set()
+        assert overtaken.wait(20)
+        return branch.bank.note(same, "paid")
+
+    def run(op: str) -> None:
+        try:
+            branch.call(op, business)
+        except BaseException as error:
+            errors.append(error)
+
+    first = threading.Thread(target=run, args=("action",))
+    first.start()
+    assert inside.wait(20)
+    overtaking = threading.Thread(target=run, args=("rollback",))
+    overtaking.start()  # it waits for the row that the first phase has written
+    overtaken.set()
+    first.join(20)
+    repeat(branch, "rollback")  # as the server repeats what was not answered, or is ongoing
+    overtaking.join(20)
+    assert not first.is_alive()
+    assert not overtaking.is_alive()
+    assert [each for each in errors if not isinstance(each, Refused | Ongoing)] == []
+    assert (branch.bank.notes(), prepared(branch.bank)) == ([], 0)
+    with pytest.raises(Refused, match="was rolled back"):
+        branch.call("action")
 
 
 def test_postgresql_is_asked_on_asyncio_too(tmp_path: Path) -> None:
