@@ -22,17 +22,20 @@ from flowtx.dtm.http import make_app
 from flowtx.dtm.listening import BACKLOG_MAX, listen
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.orders import STEPS_MAX
+from flowtx.dtm.routes import Answer
 from flowtx.dtm.test_mode import make_control_app
+from flowtx.observers.metrics import CONTENT_TYPE
+from flowtx.observers.watch import watching
 from flowtx.settings import Settings
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
 from flowtx_engine.runtime.clock import MovableClock
-from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.open import open_engine
 
 WORKFLOWS: tuple[AnyWorkflow, ...] = tuple(PATTERNS.values())
 """DTM's patterns that this version runs."""
+METRICS_PATH = "/api/metrics"
 
 
 async def serve(
@@ -67,20 +70,23 @@ async def serve(
                 codec=codec,
                 clock=MovableClock() if settings.test_mode else None,
             ) as engine,
-            _grpc_beside(engine, settings, grpc_started) as begin_stop_of_grpc,
+            watching(engine, settings) as watch,
+            _grpc_beside(Desk(engine=engine, settings=settings, served=watch.served), grpc_started) as begin_grpc_stop,
             trio.open_nursery() as beside,
         ):
 
             async def until_shutdown() -> None:
                 await shutdown()
-                begin_stop_of_grpc()  # at the same time as Hypercorn's end, so that one grace period is enough
+                begin_grpc_stop()  # at the same time as Hypercorn's end, so that one grace period is enough
 
             if control is not None:
                 control_app = make_control_app(engine.by_hand())
                 beside.start_soon(_serve_app, control_app, settings, control, trio.sleep_forever)
                 say_test_mode(url_of(control))
+            pages = {METRICS_PATH: lambda: Answer(200, watch.metrics.text(), CONTENT_TYPE)}
+            app = make_app(engine, settings, served=watch.served, pages=pages)
             task_status.started(url_of(listener))
-            await _serve_app(make_app(engine, settings), settings, listener, until_shutdown)
+            await _serve_app(app, settings, listener, until_shutdown)
             beside.cancel_scope.cancel()
 
 
@@ -102,16 +108,15 @@ def url_of(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def _grpc_beside(
-    engine: Engine, settings: Settings, started: Callable[[str], None]
-) -> AsyncGenerator[Callable[[], object]]:
+async def _grpc_beside(desk: Desk, started: Callable[[str], None]) -> AsyncGenerator[Callable[[], object]]:
     """The gRPC API, unless it is switched off; gives what begins its end."""
+    settings = desk.settings
     if not settings.serves_grpc:
         yield lambda: None
         return
     from flowtx.dtm.grpc_server import open_grpc_server  # noqa: PLC0415 - heavy, and its threads begin with it
 
-    async with open_grpc_server(Desk(engine=engine, settings=settings), settings) as server:
+    async with open_grpc_server(desk, settings) as server:
         started(server.address)
         yield partial(server.begin_stop, settings.grace_s)
 

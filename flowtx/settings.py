@@ -67,6 +67,15 @@ class Settings:
         (), "Workflows to recover and run: all of a module, or the one (or the list) of that name. Repeatable."
     )
     log_level: str = _setting("info", "How much to say on stderr.", choices=("debug", "info", "warning", "error"))
+    log_format: str = _setting(
+        "auto",
+        "How the log is written: a JSON object a line, or text; auto is text at a terminal and JSON elsewhere.",
+        choices=("auto", "json", "text"),
+    )
+    alert_web_hook: str = _setting(
+        "", "A URL that is told of branches that keep failing, by POST; nobody is told when it is empty."
+    )
+    alert_retry_limit: int = _setting(3, "From how many faults of a branch in a row on the web hook is told.")
     test_mode: bool = _setting(
         False, "Let tests of other programs drive the server's time and empty its database, over an address of its own."
     )
@@ -81,6 +90,7 @@ class Settings:
             "retry_interval_s",
             "timeout_to_fail_s",
             "active_max",
+            "alert_retry_limit",
         ):
             _at_least(name, getattr(self, name), 1)
         for name in ("grace_s", "park_after_s"):
@@ -94,6 +104,10 @@ class Settings:
         address_of(self.bind)
         if self.serves_grpc:
             address_of(self.grpc_bind, "grpc_bind")
+        if self.alert_web_hook and not self.alert_web_hook.startswith(("http://", "https://")):
+            raise SettingsError(
+                "alert_web_hook is no URL, expected one such as https://alerts.example/hook", setting="alert_web_hook"
+            )
         _at_least("test_port", self.test_port, 0)
         if self.test_port > 65_535:
             raise SettingsError(f"test_port is {self.test_port}, expected a port", setting="test_port")

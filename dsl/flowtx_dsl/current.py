@@ -36,6 +36,11 @@ def current_step() -> CurrentStep:
         ) from None
 
 
+def current_or_none() -> CurrentStep | None:
+    """The attempt that the running function is, or None outside a step."""
+    return _current.get(None)
+
+
 def set_current_step(step: CurrentStep) -> Token[CurrentStep]:
     """Set for the running task, until ``reset_current_step``; the engine does this before it calls a function."""
     return _current.set(step)

@@ -32,7 +32,7 @@ def config(ctx: click.Context, /, *, as_json: bool, **_: Any) -> None:
     for heading in ("setting", "value", "from"):
         table.add_column(heading)
     for name in names():
-        table.add_row(name, _spelled(shown(getattr(loaded.settings, name))), loaded.origins[name])
+        table.add_row(name, _spelled(shown(name, getattr(loaded.settings, name))), loaded.origins[name])
     print_pictures(table)
     for notice in loaded.notices:
         click.echo(f"note: {notice}")
@@ -40,7 +40,7 @@ def config(ctx: click.Context, /, *, as_json: bool, **_: Any) -> None:
 
 def _as_data(loaded: Loaded) -> dict[str, object]:
     settings = {
-        name: {"value": shown(getattr(loaded.settings, name)), "from": loaded.origins[name]} for name in names()
+        name: {"value": shown(name, getattr(loaded.settings, name)), "from": loaded.origins[name]} for name in names()
     }
     return {"settings": settings, "notices": loaded.notices}
 

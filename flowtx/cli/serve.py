@@ -10,12 +10,13 @@ import click
 import trio
 
 from flowtx.cli.loading import load_app, load_codec
+from flowtx.cli.logs import set_up_logging
 from flowtx.cli.options import codec_option, examples
 from flowtx.cli.settings_options import loaded_from, settings_options
 from flowtx.cli.signals import watch_signals
-from flowtx.config.secrets import without_password
+from flowtx.config.secrets import shown, without_password
 from flowtx.server import serve as serve_until
-from flowtx.settings import Settings, is_loopback
+from flowtx.settings import Settings, is_loopback, names
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
 
@@ -43,9 +44,8 @@ def serve(ctx: click.Context, /, *, codec: str | None, **_: Any) -> None:
     """
     loaded = loaded_from(ctx)
     settings = loaded.settings
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    set_up_logging(level=settings.log_level, form=settings.log_format)
+    log.info("settings in force", extra={"settings": {name: shown(name, getattr(settings, name)) for name in names()}})
     for notice in loaded.notices:
         log.warning("configuration: %s", notice)
     workflows = [workflow for app in settings.app for workflow in load_app(app)]
@@ -58,7 +58,7 @@ def serve(ctx: click.Context, /, *, codec: str | None, **_: Any) -> None:
 async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: PayloadCodec | None) -> None:
     asked_to_stop = trio.Event()
     async with trio.open_nursery() as watching:
-        await watching.start(watch_signals, asked_to_stop)
+        await watching.start(partial(watch_signals, asked_to_stop, say=log.info))
         async with trio.open_nursery() as serving:
             grpc_addresses: list[str] = []
             server = partial(
@@ -83,8 +83,8 @@ def _say_test_mode(url: str) -> None:
 def _warn_if_open(bind: str) -> None:
     """There is no authentication yet: say so to whoever lets others in."""
     if not is_loopback(bind):
-        click.echo(
-            f"flowtx: warning: {bind} can be reached from other machines, and there is no authentication: whoever "
-            "reaches it can start and stop transactions\n  -> Let only trusted networks reach it, or bind 127.0.0.1.",
-            err=True,
+        log.warning(
+            "%s can be reached from other machines, and there is no authentication: whoever reaches it can start and "
+            "stop transactions; let only trusted networks reach it, or bind 127.0.0.1",
+            bind,
         )

@@ -76,8 +76,8 @@ DTM_KEYS: Mapping[str, DtmKey] = {
     "Log.RotationConfigJSON": _nothing(_ROTATION),
     "TimeZoneOffset": _nothing("instants carry their zone"),
     "ConfigUpdateInterval": _nothing("topics are read where they are used", is_whole=True),
-    "AlertRetryLimit": _nothing("this version sends no alerts", is_whole=True),
-    "AlertWebHook": _nothing("this version sends no alerts"),
+    "AlertRetryLimit": _whole("alert_retry_limit"),
+    "AlertWebHook": _text("alert_web_hook"),
     "AdminBasePath": _nothing("this version has no web console"),
     "GrpcServiceConfig": _nothing("gRPC calls go round the addresses of a name, as DTM's do by default"),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 # Up to the last @, because a password may hold one, and slashes.
 _PASSWORD = re.compile(r"(://[^:/@]*):.*@")
+_PATH = re.compile(r"(://[^/?#]*)[/?#].*")
 _IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd|secret|token|key|access_token|sig)=)[^&#]*", re.IGNORECASE)
 
 
@@ -18,6 +19,8 @@ def without_password(url: str) -> str:
     return _IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
-def shown(value: Any) -> Any:
+def shown(name: str, value: Any) -> Any:
     """The value of a setting, fit to be shown."""
+    if name == "alert_web_hook":  # with many services its path is what lets one in
+        return _PATH.sub(r"\1/***", without_password(value))
     return without_password(value) if isinstance(value, str) else value

@@ -9,6 +9,7 @@ one costs little, and so there may be many: a call that waits for a transaction'
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -33,6 +34,10 @@ CALLS_MAX = 2_000
 
 LINGER_S = 0.5
 """How long answers may be on their way to their callers when all calls have been carried out and the server ends."""
+
+HTTP_STATUSES = {"OK": 200, "ABORTED": 409, "FAILED_PRECONDITION": 425, "UNAVAILABLE": 503}
+"""What statuses are over HTTP, for whoever counts answers; all others are 500 (spec 2.2)."""
+
 GOING = Status(code="UNAVAILABLE", details="the transaction manager is shutting down; repeat the call at the next")
 
 
@@ -106,30 +111,36 @@ class _Dispatcher(grpc.GenericRpcHandler):
         """What carries out a call, or None for a method that is not DTM's. Called in a thread."""
         service, _, name = handler_call_details.method.rpartition("/")
         method = METHODS.get(name) if service == f"/{SERVICE}" else None
-        return None if method is None else grpc.unary_unary_rpc_method_handler(partial(self._carry_out, method))
+        return (
+            None
+            if method is None
+            else grpc.unary_unary_rpc_method_handler(partial(self._carry_out, name.lower(), method))
+        )
 
-    def _carry_out(self, method: Method, message: bytes, context: grpc.ServicerContext) -> bytes:
+    def _carry_out(self, api: str, method: Method, message: bytes, context: grpc.ServicerContext) -> bytes:
         """In a thread: have the call carried out, and wait for that."""
         promised: Future[Status] = Future()
-        self._token.run_sync_soon(self._accept, method, message, promised)
+        self._token.run_sync_soon(self._accept, api, method, message, promised)
         status = promised.result()
         context.set_code(grpc.StatusCode[status.code])
         context.set_details(status.details)
         return status.reply
 
-    def _accept(self, method: Method, message: bytes, promised: Future[Status]) -> None:
+    def _accept(self, api: str, method: Method, message: bytes, promised: Future[Status]) -> None:
         if self._is_closed:
             promised.set_result(GOING)
             return
         self._under_way_count += 1
-        self._calls.start_soon(self._answer, method, message, promised)
+        self._calls.start_soon(self._answer, api, method, message, promised)
 
-    async def _answer(self, method: Method, message: bytes, promised: Future[Status]) -> None:
+    async def _answer(self, api: str, method: Method, message: bytes, promised: Future[Status]) -> None:
         status = GOING  # what is said when this task is cancelled
+        began_at = time.perf_counter()
         try:
             status = await answer(method, self._desk, message)
         finally:
             promised.set_result(status)
+            self._desk.served("grpc", api, HTTP_STATUSES.get(status.code, 500), time.perf_counter() - began_at)
             self._under_way_count -= 1
             if not self._under_way_count:
                 self._all_done.set()

@@ -6,7 +6,8 @@ The law of this file: no answer holds a stack trace, whatever happens, and no bo
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import cast
 
 import trio
@@ -14,7 +15,7 @@ from quart import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from flowtx.dtm import json_rpc
-from flowtx.dtm.operations.desk import Desk
+from flowtx.dtm.operations.desk import Desk, Served
 from flowtx.dtm.quart_app import DrainedBody, DtmApp
 from flowtx.dtm.routes import (
     JSON_RPC_PATH,
@@ -28,6 +29,7 @@ from flowtx.dtm.routes import (
     Handler,
     answer,
     answer_unrouted,
+    api_of,
 )
 from flowtx.dtm.wire import answers
 from flowtx.settings import Settings
@@ -41,8 +43,17 @@ DRAIN_MAX_S = 10.0
 ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE")
 
 
-def make_app(engine: Engine, settings: Settings) -> DtmApp:
-    """The application that serves DTM's HTTP API from an engine."""
+def make_app(
+    engine: Engine,
+    settings: Settings,
+    *,
+    served: Served = lambda kind, api, status, elapsed_s: None,
+    pages: Mapping[str, Callable[[], Answer]] = MappingProxyType({}),
+) -> DtmApp:
+    """The application that serves DTM's HTTP API from an engine.
+
+    ``served`` is told of every request, and ``pages`` are served beside the API, by path.
+    """
     app = DtmApp("flowtx", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
     app.url_map.merge_slashes = False
@@ -56,6 +67,9 @@ def make_app(engine: Engine, settings: Settings) -> DtmApp:
         JSON_RPC_PATH, "json-rpc", _json_rpc_view_of(desk), methods=["POST"], provide_automatic_options=False
     )
     app.add_url_rule(PING_PATH, "ping", _ping, methods=list(ANY_METHOD), provide_automatic_options=False)
+    for path, page in pages.items():
+        app.add_url_rule(path, path, _page_view_of(page), methods=["GET"], provide_automatic_options=False)
+    app.served = lambda path, status, elapsed_s: served("http", api_of(path), status, elapsed_s)
     app.register_error_handler(NotFound, _unrouted)
     app.register_error_handler(MethodNotAllowed, _unrouted)
     app.register_error_handler(RequestEntityTooLarge, _too_large_for(settings.body_max_bytes))
@@ -79,6 +93,13 @@ def _view_of(method: str, handler: Handler, desk: Desk) -> Callable[..., Awaitab
 def _json_rpc_view_of(desk: Desk) -> Callable[[], Awaitable[Response]]:
     async def view() -> Response:
         return _respond(await json_rpc.answer(desk, cast("bytes", await request.get_data(as_text=False))))
+
+    return view
+
+
+def _page_view_of(page: Callable[[], Answer]) -> Callable[[], Awaitable[Response]]:
+    async def view() -> Response:
+        return _respond(page() if request.method == "GET" else NOT_FOUND)
 
     return view
 

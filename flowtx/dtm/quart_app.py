@@ -5,7 +5,8 @@ The law of this file: what is mended here is named, with what happens without it
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from typing import Any
 
 import trio
@@ -13,6 +14,9 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import RequestEntityTooLarge
+
+Served = Callable[[str, int, float], None]
+"""Is told of a request's path, its answer's status, and the seconds it took, before the answer is sent."""
 
 
 class DrainedBody(TrioBody):
@@ -88,11 +92,23 @@ class DtmApp(QuartTrio):
     request_class = DrainedRequest
     asgi_http_class = Connection
 
+    served: Served | None = None
+
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
-        """One connection of the server; as Quart's, with the path straightened."""
-        if scope["type"] == "http" and "//" in scope["path"]:
+        """One request of a connection; as Quart's, with the path straightened, and told to ``served``."""
+        if scope["type"] != "http":
+            await super().asgi_app(scope, receive, send)
+            return
+        if "//" in scope["path"]:
             scope = {**scope, "path": straight_path(scope["path"])}
-        await super().asgi_app(scope, receive, send)
+        began_at = time.perf_counter()
+
+        async def send_and_tell(message: Any) -> None:
+            if message["type"] == "http.response.start" and self.served is not None:
+                self.served(scope["path"], message["status"], time.perf_counter() - began_at)
+            await send(message)
+
+        await super().asgi_app(scope, receive, send_and_tell)
 
 
 def straight_path(path: str) -> str:

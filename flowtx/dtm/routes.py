@@ -195,6 +195,22 @@ def _is_route(method: str, path: str) -> bool:
     return bool(name) and (method, f"{before}/") in NAMED_ROUTES
 
 
+def api_of(path: str) -> str:
+    """What metrics and logs call the operation of a path, "other" for a path that is none (spec 8.2, 12.37).
+
+    DTM takes the last part of the path with its query string, a name for every gid; here it is the route's.
+    """
+    return _APIS.get(path) or _APIS.get(f"{path.rpartition('/')[0]}/", "other")
+
+
+_APIS = {path: path.rpartition("/")[2].lower() for _, path in ROUTES} | {
+    PING_PATH: "ping",
+    f"{PREFIX.rpartition('/')[0]}/metrics": "metrics",
+    JSON_RPC_PATH: "json-rpc",
+    **{path: path.split("/")[-2].lower() for _, path in NAMED_ROUTES},
+}
+
+
 def parse_query(query: bytes) -> dict[str, str]:
     """A query string; of several values of one name the first counts, as in DTM."""
     found: dict[str, str] = {}

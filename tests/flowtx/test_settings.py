@@ -21,6 +21,7 @@ def test_every_setting_has_its_variable_and_its_line() -> None:
         ({"request_timeout_s": 0}, "request_timeout_s is 0, expected at least 1"),
         ({"bind": "localhost"}, "bind is 'localhost', expected an address and a port"),
         ({"log_level": "loud"}, "log_level is 'loud', expected one of debug, info, warning, error"),
+        ({"alert_web_hook": "hook.example"}, "alert_web_hook is no URL"),
         ({"test_port": 70000}, "test_port is 70000, expected a port"),
         ({"test_mode": True, "bind": "0.0.0.0:0"}, "test_mode is on and bind is '0.0.0.0:0'"),
         ({"test_mode": True, "grpc_bind": "0.0.0.0:0"}, "test_mode is on and grpc_bind is '0.0.0.0:0'"),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,10 +46,12 @@ CLOSE_GRACE_S = 10.0
 class JournalStatistics:
     """``commit_count`` batches became durable with ``write_count`` writes and ``row_count`` journal rows in them.
 
+    ``commit_seconds`` is how long these commits took together.
     ``conflict_count`` writes were kept out by the fence; ``pending_count`` wait to be written or are being written.
     """
 
     commit_count: int
+    commit_seconds: float
     write_count: int
     row_count: int
     conflict_count: int
@@ -87,6 +90,7 @@ class Journal:
         self._served = trio.Event()
         self._closed_because = ""
         self._commit_count = 0
+        self._commit_seconds = 0.0
         self._write_count = 0
         self._row_count = 0
         self._conflict_count = 0
@@ -104,6 +108,7 @@ class Journal:
         """Counts since the journal was made."""
         return JournalStatistics(
             commit_count=self._commit_count,
+            commit_seconds=self._commit_seconds,
             write_count=self._write_count,
             row_count=self._row_count,
             conflict_count=self._conflict_count,
@@ -191,6 +196,7 @@ class Journal:
     async def _write(self, batch: list[_Entry]) -> None:
         """Commit a batch and answer everybody in it, whatever comes."""
         writes = [entry.write for entry in batch]
+        began_at = time.perf_counter()
         try:
             results = await self._commit(writes)
             assert len(results) == len(batch), f"{self._store!r} gave {len(results)} results for {len(batch)} writes"
@@ -204,6 +210,7 @@ class Journal:
             raise
         else:
             self._commit_count += 1
+            self._commit_seconds += time.perf_counter() - began_at
             for entry, result in zip(batch, results, strict=True):
                 self._count(entry, result)
                 self._answer(entry, result)

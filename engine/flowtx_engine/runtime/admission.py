@@ -8,8 +8,8 @@ has left waiting, and never again; neither does a run without a limit pay anythi
 from __future__ import annotations
 
 from flowtx_engine.journal.places import Admitted, LimitRule
-from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.registry import Registry
+from flowtx_engine.runtime.tools import Tools
 
 
 class Admission:

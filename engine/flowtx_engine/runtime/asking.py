@@ -12,10 +12,10 @@ from flowtx_dsl.errors import NoSuchTransaction, Unanswered
 from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.kernel.dialogue import Answer
 from flowtx_engine.kernel.kernel import Kernel
-from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.replay import replayed
+from flowtx_engine.runtime.tools import Tools
 
 
 class Asking:

@@ -15,8 +15,9 @@ import trio
 
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.runtime.clock import MovableClock
-from flowtx_engine.runtime.drive import Driver, Tools
+from flowtx_engine.runtime.drive import Driver
 from flowtx_engine.runtime.node import Node
+from flowtx_engine.runtime.tools import Tools
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,45 +8,27 @@ journal, and what is in flight goes on.
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
-
 import trio
 
 from flowtx_dsl.commands import Compensate, Sleep
 from flowtx_dsl.workflow import AnyWorkflow
-from flowtx_engine.calls.attempt import Attempt, Outcome, Performer
+from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.journal.codec import is_encoded, refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError
-from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
 from flowtx_engine.kernel.events import AnyFact, Event, External, Fired, Parked
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.kernel.view import RunView, view_of
-from flowtx_engine.runtime.clock import Clock
 from flowtx_engine.runtime.flight import Flight, perform
 from flowtx_engine.runtime.happened import BRINGS_ATTEMPT, Happened, Put, of_once_steps, takes
-from flowtx_engine.runtime.history import event_of, row_of
+from flowtx_engine.runtime.history import event_of, feed_history, row_of
 from flowtx_engine.runtime.judge import fact_of
-from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.row import change_of
+from flowtx_engine.runtime.speech import speak_for
 from flowtx_engine.runtime.stuck import LostError, TooLongError
-from flowtx_engine.runtime.watch import Watch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What every driver of an engine shares."""
-
-    node: str
-    journal: Journal
-    performer: Performer
-    clock: Clock
-    dice: random.Random
-    limits: EngineLimits
-    watch: Watch
+from flowtx_engine.runtime.tools import Tools
 
 
 class Driver:
@@ -107,6 +89,7 @@ class Driver:
 
         Raises one of ``STUCK`` when only other code can bring the run on, ``LostError`` when another node drives it.
         """
+        speak_for(self.transaction.gid)
         try:
             async with trio.open_nursery() as nursery:
                 await self._begin()
@@ -209,11 +192,12 @@ class Driver:
         else:
             await self._load()
         if self._timers_until_at is not None:
-            self._early = {asked.address for asked in self._unstarted.values() if self._is_brought_forward(asked)}
-
-    def _is_brought_forward(self, asked: Asked) -> bool:
-        assert self._timers_until_at is not None
-        return not isinstance(asked.command, Sleep) or asked.command.until_at <= self._timers_until_at
+            pending, until_at = self._unstarted.values(), self._timers_until_at
+            self._early = {
+                asked.address
+                for asked in pending
+                if not isinstance(asked.command, Sleep) or asked.command.until_at <= until_at
+            }
 
     async def _load(self) -> None:
         await self._check_readable()
@@ -221,8 +205,7 @@ class Driver:
         events = [event_of(row) for row in await self._tools.journal.history(self.transaction.gid)]
         self._kernel = self._new_kernel(events)
         self._unstarted.clear()
-        for event in events:
-            self._feed(event)
+        feed_history(events, self._feed, gid=self.transaction.gid)
         self._answered_count = 0
         for address in self._on_their_way():
             self._unstarted.pop(address, None)
@@ -309,9 +292,9 @@ class Driver:
         may_have_happened = attempt.number > 1 or asked.address in self._maybe_happened
         try:
             with scope:
-                self._outcomes.append(
-                    (asked.address, await perform(self._tools.performer, attempt, may_have_happened=may_have_happened))
-                )
+                made = perform(self._tools.performer, attempt, may_have_happened=may_have_happened)
+                outcome = await self._tools.observers.watched(made, self.transaction, attempt)
+                self._outcomes.append((asked.address, outcome))
         finally:
             del self._in_flight[asked.address]
             self._wake.set()
@@ -350,6 +333,8 @@ class Driver:
             if await self._append(events + self._feed_notes()):
                 break
             # Somebody else was first, and the kernel is another one now: offer it the same facts again.
+        for one in written:
+            self._tools.observers.wrote(self.transaction, one.address, one.fact)
         for one in happened:
             if one.put is not None:
                 one.put.is_durable = one in written or self._kernel.has_heard(one.fact)

@@ -11,6 +11,7 @@ import random
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
@@ -38,7 +39,6 @@ from flowtx_engine.runtime.by_hand import ByHand
 from flowtx_engine.runtime.children import Children
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.deciding import deciding
-from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.judge import too_long
 from flowtx_engine.runtime.kv import KeyValues
@@ -50,6 +50,7 @@ from flowtx_engine.runtime.replay import view_of_history
 from flowtx_engine.runtime.schedules import NoSuchSchedule, new_schedule
 from flowtx_engine.runtime.starting import beginning_of, check_gid, check_same, first_write, starts_at_of
 from flowtx_engine.runtime.telling import AlreadyFinal, Telling
+from flowtx_engine.runtime.tools import Tools
 from flowtx_engine.runtime.watch import Watch
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class Engine:
         self._clock = clock or SystemClock()
         self._watch = Watch()
         self.kv = KeyValues(journal, self._clock)
-        self._tools = tools = Tools(
+        tools = Tools(
             node=self.node,
             journal=journal,
             performer=Children(self, performer, patience_s=limits.park_after_s),
@@ -91,7 +92,10 @@ class Engine:
             limits=self.limits,
             watch=self._watch,
         )
+        self.observers = tools.observers
         self._node = Node(tools, Registry(workflows), self._hasten_parent)
+        self.statistics = self._node.statistics  # what it holds just now, and what its journal has done
+        self.by_hand = partial(ByHand, tools, self._node)  # drives its work and time by hand from then on, for tests
         self._asking = Asking(self._node, tools)
         self._telling = Telling(self._node, tools)
 
@@ -102,10 +106,6 @@ class Engine:
     async def shut_down(self) -> None:
         """Take no more work, let calls in flight end within the grace period, give everything else back."""
         await self._node.shut_down()
-
-    def by_hand(self) -> ByHand:
-        """Drives this engine's work and time by hand from now on, for tests of other programs."""
-        return ByHand(self._tools, self._node)
 
     def now_at(self) -> float:
         """The engine's time, in seconds since the epoch."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_engine.journal.codec import PayloadContext, is_encoded, refuse_encoded, stored_head
 from flowtx_engine.journal.errors import SchemaError, UnreadablePayload
 from flowtx_engine.journal.records import JournalRow
-from flowtx_engine.kernel.events import Event, decode_fact, encode_fact, kind_of
+from flowtx_engine.kernel.events import (
+    Began,
+    Event,
+    External,
+    decode_fact,
+    encode_fact,
+    kind_of,
+)
+from flowtx_engine.runtime.speech import replaying
 
 REASONS_MAX = 5
 """So many different reasons of branches that failed together are told; the error itself holds all."""
@@ -56,6 +66,24 @@ def event_in_clear(row: JournalRow) -> Event:
     if not head:
         raise UnreadablePayload(f"transaction {row.gid}: event {row.seq} of kind {row.kind!r} is encoded as a whole")
     return event_of(msgspec.structs.replace(row, data=head))
+
+
+def feed_history(events: Sequence[Event], feed: Callable[[Event], object], *, gid: str) -> None:
+    """Feed a run its history; what it logs is dropped as far as it was fed that before."""
+    known_count = known_count_of(events)
+    with replaying(gid):
+        for event in events[:known_count]:
+            feed(event)
+    for event in events[known_count:]:
+        feed(event)
+
+
+def known_count_of(events: Sequence[Event]) -> int:
+    """How many events a run has been fed before: all but those that others appended at the end."""
+    count = len(events)
+    while count and isinstance(events[count - 1].fact, Began | External):
+        count -= 1
+    return count
 
 
 def reason_of(error: ErrorRecord | None) -> str:

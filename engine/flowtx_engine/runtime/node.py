@@ -8,22 +8,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import trio
 
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.errors import JournalError, JournalUnavailable
+from flowtx_engine.journal.journal import JournalStatistics
 from flowtx_engine.journal.places import earlier
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.runtime.admission import Admission
-from flowtx_engine.runtime.drive import Driver, Tools
+from flowtx_engine.runtime.drive import Driver
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.schedules import Ticker
 from flowtx_engine.runtime.stuck import STUCK, LostError
+from flowtx_engine.runtime.tools import Tools
 
 log = logging.getLogger("flowtx.node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatistics:
+    """``active_count`` transactions are driven, and ``stuck_count`` wait for other code."""
+
+    active_count: int
+    stuck_count: int
+    journal: JournalStatistics
 
 
 class Node:
@@ -85,6 +97,12 @@ class Node:
             await self._drivers_done.wait()
         await self._tools.journal.release(self._tools.node, self._tools.clock.now_at())
 
+    def statistics(self) -> EngineStatistics:
+        """What this node holds just now, and what its journal has done."""
+        return EngineStatistics(
+            active_count=len(self.active), stuck_count=len(self.stuck), journal=self._tools.journal.statistics()
+        )
+
     async def wait_gone(self) -> None:
         """Until another driver is done: its transaction has ended, is parked, stuck, or driven elsewhere."""
         if self._gone.is_set():
@@ -126,6 +144,7 @@ class Node:
         driver = Driver(self._tools, workflow, row, first, timers_until_at=timers_until_at)
         self.active[row.gid] = driver
         self.stuck.pop(row.gid, None)
+        self._tools.observers.driven(row)
         self._drivers.start_soon(self._drive_to_rest, driver)
         return driver
 
@@ -148,6 +167,7 @@ class Node:
             self._tell_parent(driver.parent)
             # Who waited for this driver looks at the journal from now on: another node may bring the run to its end.
             self._tools.watch.tell(driver.transaction)
+            self._tools.observers.rested(driver.transaction, self.stuck.get(gid))
             self._gone.set()
             if driver.transaction.wake_at is not None or self.registry.is_limited(driver.transaction.workflow):
                 self._look.set()

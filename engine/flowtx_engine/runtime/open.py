@@ -12,6 +12,7 @@ from flowtx_engine.journal.codec import PayloadCodec
 from flowtx_engine.runtime.clock import Clock
 from flowtx_engine.runtime.engine import Engine
 from flowtx_engine.runtime.limits import EngineLimits
+from flowtx_engine.runtime.speech import watch_records
 
 
 @asynccontextmanager
@@ -40,6 +41,7 @@ async def open_engine(
     from flowtx_engine.journal.journal import Journal  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.sql import open_store  # noqa: PLC0415 - heavy, see above
 
+    watch_records()
     limits = limits or EngineLimits()
     store = await trio.to_thread.run_sync(open_store, url)
     journal = Journal(store if codec is None else EncodedStore(store, codec))

@@ -11,14 +11,16 @@ from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.view import RunView, view_of
+from flowtx_engine.runtime.speech import replaying
 
 
 def replayed(workflow: AnyWorkflow, payload: bytes, events: Sequence[Event], *, gid: str) -> Kernel:
     """The run after its history; the caller closes it. Raises ``NondeterminismError`` when this code has left it."""
     kernel = Kernel(workflow, payload, gid=gid, recorded=events)
     try:
-        for event in events:
-            kernel.feed(event)
+        with replaying(gid):
+            for event in events:
+                kernel.feed(event)
     except BaseException:
         kernel.close()
         raise

@@ -22,9 +22,9 @@ from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.journal.records import Write
 from flowtx_engine.journal.schedules import CatchUp, CronSchedule, Overlap, Tick
 from flowtx_engine.runtime.cron import Cron
-from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.starting import beginning_of, first_write
+from flowtx_engine.runtime.tools import Tools
 
 log = logging.getLogger("flowtx.schedules")
 

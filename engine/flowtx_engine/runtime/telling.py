@@ -12,10 +12,10 @@ from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event, External, Stopped
-from flowtx_engine.runtime.drive import Tools
 from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
+from flowtx_engine.runtime.tools import Tools
 
 
 class AlreadyFinal(FlowtxError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from flowtx.dtm.outcomes import DtmError, Outcome
@@ -16,12 +16,17 @@ from flowtx_engine.runtime.engine import Engine
 log = logging.getLogger("flowtx.dtm")
 
 
+Served = Callable[[str, str, int, float], None]
+"""Is told of every request: over what it came, which operation it was, the answer's status, and the seconds it took."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """What the operations work with."""
 
     engine: Engine
     settings: Settings
+    served: Served = lambda kind, api, status, elapsed_s: None
 
 
 async def answered(operation: Awaitable[Outcome]) -> Outcome:

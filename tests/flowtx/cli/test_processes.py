@@ -49,7 +49,8 @@ def test_a_server_answers_when_it_says_so_and_leaves_with_0_when_asked(spawn: Sp
     server.send_signal(number)
     _, stderr = server.communicate(timeout=WITHIN_S)
     assert server.returncode == 0, stderr
-    assert stderr == "flowtx: letting calls in flight end; another Ctrl-C leaves at once\n"
+    said = [json.loads(line)["msg"] for line in stderr.splitlines()]
+    assert said == ["settings in force", "letting calls in flight end; another Ctrl-C leaves at once"]
 
 
 def test_the_ready_line_names_the_address_of_grpc_too(spawn: Spawn) -> None:
@@ -72,8 +73,28 @@ def test_a_server_that_can_be_reached_from_outside_warns(spawn: Spawn) -> None:
     assert server.stdout.readline().startswith("flowtx serves the DTM protocol at http://0.0.0.0:")
     server.terminate()
     _, stderr = server.communicate(timeout=WITHIN_S)
-    warning = "flowtx: warning: 0.0.0.0:0 can be reached from other machines, and there is no authentication"
-    assert stderr.count(warning) == 2
+    told = [line["msg"] for line in map(json.loads, stderr.splitlines()) if line["level"] == "warn"]
+    warning = "0.0.0.0:0 can be reached from other machines, and there is no authentication"
+    assert [text.startswith(warning) for text in told] == [True, True]
+
+
+def test_the_log_of_the_settings_shows_no_secret(spawn: Spawn) -> None:
+    server = spawn(
+        "serve",
+        "--bind",
+        "127.0.0.1:0",
+        "--grpc-bind",
+        "off",
+        "--alert-web-hook",
+        "https://u:geheim@hook.example/geheim",
+        "--log-format",
+        "text",
+    )
+    address_of(server)
+    server.terminate()
+    _, stderr = server.communicate(timeout=WITHIN_S)
+    assert "hook.example" in stderr
+    assert "geheim" not in stderr
 
 
 def test_a_port_that_is_taken_is_named(spawn: Spawn, call: Call) -> None:

@@ -141,9 +141,8 @@ def test_every_key_of_dtm_is_taken_from_a_file_and_from_the_environment_or_said_
     loads: Load, path: str
 ) -> None:
     key = DTM_KEYS[path]
-    value = {"Store.Driver": "boltdb", "LogLevel": "warn", "MicroService.Driver": "default"}.get(
-        path, "12" if key.is_whole else "x"
-    )
+    valid = {"Store.Driver": "boltdb", "LogLevel": "warn", "MicroService.Driver": "default", "AlertWebHook": "http://x"}
+    value = valid.get(path, "12" if key.is_whole else "x")
     section, _, name = path.rpartition(".")
     text = f"{section}:\n  {name}: {value}\n" if section else f"{name}: {value}\n"
     for loaded in (loads(text), loads(**{dtm_variable(path): value})):

@@ -30,4 +30,10 @@ def test_no_password_is_ever_shown(password: str) -> None:
 
 
 def test_other_values_are_shown_as_they_are() -> None:
-    assert (shown(3), shown("info"), shown(("a",))) == (3, "info", ("a",))
+    assert (shown("active_max", 3), shown("log_level", "info"), shown("app", ("a",))) == (3, "info", ("a",))
+
+
+def test_of_a_web_hook_only_the_host_is_shown() -> None:
+    assert shown("alert_web_hook", "https://hooks.example/T0/B0/geheim") == "https://hooks.example/***"
+    assert shown("alert_web_hook", "https://u:geheim@hooks.example?x=1") == "https://u:***@hooks.example/***"
+    assert shown("alert_web_hook", "") == ""

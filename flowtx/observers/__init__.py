@@ -1,0 +1,1 @@
+"""Who watches a server: its log, its alerts, its metrics, its traces."""
