@@ -5,31 +5,19 @@ The law of this file: what is said is appended behind the fence, so it does not 
 
 from __future__ import annotations
 
-import time
-
 import click
 import msgspec
 from rich.text import Text
 
-from flowtx.cli.failures import Misused
 from flowtx.cli.list import Listed, listed
 from flowtx.cli.loading import load_app
 from flowtx.cli.options import codec_option, db_option, examples, json_option
 from flowtx.cli.printing import print_json, print_pictures
 from flowtx.cli.reading import reading
-from flowtx_dsl.errors import NoSuchTransaction
-from flowtx_dsl.workflow import AnyWorkflow
-from flowtx_engine.journal.errors import ConflictError
-from flowtx_engine.journal.records import Transaction
-from flowtx_engine.journal.store import Store
+from flowtx.cli.telling import json_of, tell
 from flowtx_engine.kernel.events import Verdict
-from flowtx_engine.runtime.deciding import decided
-from flowtx_engine.runtime.history import event_of
-from flowtx_engine.runtime.outside import write_of
-from flowtx_engine.runtime.telling import AlreadyFinal
-
-TRIES_MAX = 100
-"""So often somebody else may be first before it is a bug."""
+from flowtx_engine.runtime.deciding import deciding
+from flowtx_engine.runtime.registry import Registry
 
 
 class DecidedStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +69,10 @@ def decide(
     The step at ADDRESS is in doubt: it was begun, and nobody knows whether it happened. It succeeded, it was refused
     (it did not happen, and shall not), or it is to be made again. `flowtx list --needs-decision` lists what waits.
     """
-    data = _json_of(value)
-    workflows = [workflow for app in apps for workflow in load_app(app)]
+    data = json_of(value)
+    loaded = Registry(workflow for app in apps for workflow in load_app(app))
     with reading(db, codec) as store:
-        row = _tell(store, gid, address, verdict, data, reason, workflows)
+        row = tell(store, gid, deciding(address, verdict, value=data, reason=reason, registry=loaded))
     if as_json:
         print_json(DecidedStep(address=address, verdict=verdict, transaction=listed(row)))
     else:
@@ -93,43 +81,3 @@ def decide(
 
 def _in_words(verdict: Verdict) -> str:
     return "not made yet, and is made again" if verdict == "retry" else verdict
-
-
-def _json_of(value: str | None) -> bytes:
-    if value is None:
-        return b"null"
-    try:
-        return msgspec.json.encode(msgspec.json.decode(value))
-    except msgspec.DecodeError as error:
-        raise Misused(
-            f"--value is not JSON: {error}\n  -> Text stands in double quotes, and the whole in single ones."
-        ) from error
-
-
-def _tell(
-    store: Store,
-    gid: str,
-    address: str,
-    verdict: Verdict,
-    value: bytes,
-    reason: str,
-    workflows: list[AnyWorkflow],
-) -> Transaction:
-    loaded = {(workflow.name, workflow.version): workflow for workflow in workflows}
-    for _ in range(TRIES_MAX):
-        # In this order: if the row is newer than the journal that was read, the fence says so.
-        events = [event_of(stored) for stored in store.history(gid)]
-        row = store.transaction(gid)
-        if row is None:
-            raise NoSuchTransaction(f"no transaction has the gid {gid}", remedy="`flowtx list` shows those there are.")
-        if row.is_final:
-            raise AlreadyFinal(gid, row.status)
-        workflow = loaded.get((row.workflow, row.version))
-        told = decided(row, events, address, verdict, value=value, reason=reason, workflow=workflow)
-        write, row = write_of(row, events, told, now_at=time.time(), owner=row.owner)
-        (result,) = store.commit([write])
-        if result is None:
-            return row
-        if not isinstance(result, ConflictError):
-            raise result
-    raise AssertionError(f"{gid}: somebody else was first {TRIES_MAX} times in a row")

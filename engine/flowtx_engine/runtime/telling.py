@@ -26,6 +26,17 @@ class AlreadyFinal(FlowtxError):
         self.status = status
 
 
+def putting(fact: External) -> Decide:
+    """What puts a fact into a run that has not ended; it raises ``AlreadyFinal``."""
+
+    def decide(row: Transaction, events: list[Event]) -> Told:
+        if row.is_final:
+            raise AlreadyFinal(row.gid, row.status)
+        return stopped(events, fact.reason) if isinstance(fact, Stopped) else Told(facts=(fact,))
+
+    return decide
+
+
 class Telling:
     """What one engine tells the runs of its journal, whoever drives them."""
 
@@ -35,15 +46,9 @@ class Telling:
 
     async def put(self, gid: str, fact: External) -> None:
         """Put a fact into a run's journal; raises ``NoSuchTransaction`` and ``AlreadyFinal``."""
-
-        def decide(row: Transaction, events: list[Event]) -> Told | None:
-            if row.is_final:
-                raise AlreadyFinal(gid, row.status)
-            return stopped(events, fact.reason) if isinstance(fact, Stopped) else Told(facts=(fact,))
-
         driver = self._node.active.get(gid)
         if driver is None or not await driver.put(fact):
-            await self.tell(gid, decide)
+            await self.tell(gid, putting(fact))
 
     async def tell(self, gid: str, decide: Decide) -> Transaction:
         """Append what ``decide`` makes of a transaction as it stands, and return its row; see ``Engine.tell``."""
