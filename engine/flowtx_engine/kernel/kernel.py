@@ -371,9 +371,9 @@ class Kernel(Outcomes):
         undone = [asked for asked in self._asked.values() if isinstance(asked.command, Compensate)]
         failing = tuple(asked.error for asked in undone if asked.error is not None)
         self._drop_rest()
-        if self.phase != "ended":
-            self.phase = "ended"
-            self.ended = stopped_end(reason, failing)
+        # Also when the run had come to its end: that was not written down yet, and this was.
+        self.phase = "ended"
+        self.ended = stopped_end(reason, failing)
 
     def _check_ended(self, fact: Ended) -> None:
         if self.ended is None or not mismatch.same_end(self.ended, fact):

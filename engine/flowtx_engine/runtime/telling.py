@@ -58,6 +58,8 @@ class Telling:
             row = await self._tools.journal.transaction(gid)
             if row is None:
                 raise NoSuchTransaction(f"no transaction has the gid {gid}")
+            if not events:
+                continue  # it was stored between the two looks
             refuse_encoded_row(row)
             told = decide(row, events)
             if told is None:

@@ -213,3 +213,20 @@ def test_arguments_that_do_not_fit_are_refused_where_they_are_passed(play: Begin
 
     run = play(order)
     assert "act" in run.kernel.ended.error.text
+
+
+def test_who_stops_a_run_whose_end_is_not_written_yet_is_obeyed(play: Begin) -> None:
+    """Its word stands in the journal, and the end that the run had come to never will."""
+
+    @flowtx.workflow
+    async def order(tx: flowtx.Tx) -> str:
+        await tx.step(act, 1)
+        return "done"
+
+    run = play(order)
+    run.succeed("0")
+    assert ended(run) == "succeed"
+    run.feed("", Stopped(reason="enough"))
+    assert ended(run) == "failed"
+    run.replay()
+    assert ended(run) == "failed"

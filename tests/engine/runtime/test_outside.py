@@ -12,8 +12,8 @@ import trio.testing
 
 import flowtx
 from flowtx_engine.journal.memory import MemoryStore
-from flowtx_engine.journal.records import JournalRow, RowChange, Transaction, Write
-from flowtx_engine.kernel.events import Ended, Event, Signalled
+from flowtx_engine.journal.records import JournalRow, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.kernel.events import Began, Ended, Event, Signalled
 from flowtx_engine.runtime.history import row_of
 from flowtx_engine.runtime.limits import EngineLimits
 from flowtx_engine.runtime.outside import Told
@@ -161,6 +161,33 @@ async def test_nothing_is_appended_behind_an_end_that_comes_while_one_decides(
         with pytest.raises(AlreadyFinal):
             await engine.signal("g", "n", 1)
         assert [row.kind for row in store.history("g")] == ["began", "parked", "ended"]
+
+
+async def test_what_is_stored_while_one_looks_is_told_all_the_same(
+    autojump_clock: trio.testing.MockClock, open_engine: OpenEngine
+) -> None:
+    store = Racing()
+    async with open_engine([two_phases], on=store) as engine:
+        new = NewTransaction(
+            pattern="tcc",
+            workflow="two phases",
+            version="1",
+            status="prepared",
+            owner="",
+            wake_at=None,
+            input=b"[]",
+            options=b"{}",
+            created_at=0.0,
+        )
+        began = Event(seq=0, at=engine.now_at(), address="", fact=Began(workflow="two phases", is_prepared=True))
+        first = Write(gid="g", rows=(row_of("g", began),), change=new)
+
+        def begin() -> None:
+            assert store.commit([first]) == [None]
+
+        store.end = begin
+        assert (await engine.tell("g", submit)).status == "submitted"
+        assert await engine.wait("g") == "go"
 
 
 async def test_hastening_makes_what_is_due_later_due_now(
