@@ -139,7 +139,8 @@ class NondeterminismError(FlowtxError):
     """A run asked for something else than its history holds; nothing was performed and the run waits as it is."""
 
     remedy = (
-        "Put back the code this run began with, or register the change as a new version: runs in flight stay on theirs."
+        'Guard the change with tx.changed("..."), or register it as a new version: runs in flight stay on theirs. '
+        "Until then, put back the code this run began with."
     )
 
 

@@ -147,6 +147,8 @@ class _Named(msgspec.Struct, frozen=True, kw_only=True):
     name: str | msgspec.UnsetType = msgspec.UNSET
     where: str | msgspec.UnsetType = msgspec.UNSET
     call: _Call | msgspec.UnsetType = msgspec.UNSET
+    change: str | msgspec.UnsetType = msgspec.UNSET
+    verdict: str | msgspec.UnsetType = msgspec.UNSET
     outcome: str | msgspec.UnsetType = msgspec.UNSET
     status: str | msgspec.UnsetType = msgspec.UNSET
     attempt: int | msgspec.UnsetType = msgspec.UNSET
@@ -158,10 +160,14 @@ class _Named(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Read(_Named, frozen=True, kw_only=True):
     error: _ErrorType | msgspec.UnsetType | None = msgspec.UNSET
+    key: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Head(_Named, frozen=True, kw_only=True):
+    """``key`` cannot be read either, but a fact that has one must have one."""
+
     error: _Error | msgspec.UnsetType | None = msgspec.UNSET
+    key: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _decoder = msgspec.json.Decoder(_Read)
@@ -176,7 +182,7 @@ def head_of(data: bytes) -> bytes:
         return b""
     values = {name: getattr(read, name) for name in _Named.__struct_fields__}
     error = _Error(type=read.error.type) if isinstance(read.error, _ErrorType) else read.error
-    return _encoder.encode(_Head(**values, error=error))
+    return _encoder.encode(_Head(**values, error=error, key="" if read.key else read.key))
 
 
 def stored_head(stored: bytes) -> bytes:

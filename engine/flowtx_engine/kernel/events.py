@@ -90,7 +90,7 @@ Verdict = Literal["succeeded", "refused", "retry"]
 """What a person may say of a step in doubt: it happened, it did not and shall not, or make it again."""
 
 
-class Decided(Fact, frozen=True, kw_only=True, tag="decided"):
+class Decided(FromOutside, frozen=True, kw_only=True, tag="decided"):
     """A person said what became of a step in doubt: it succeeded with ``value`` (JSON), was refused for ``reason``."""
 
     call: CallRecord

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 
@@ -15,12 +17,25 @@ from flowtx_engine.journal.records import Filter, RowChange, Write
 from flowtx_engine.kernel.events import (
     AnyFact,
     Attempted,
+    Began,
     CallRecord,
     Cancelled,
+    Changed,
+    Decided,
+    Doubted,
     Ended,
     Failed,
+    Fired,
+    Hastened,
+    Kept,
+    Parked,
     Refused,
+    Returned,
+    Signalled,
+    Started,
+    Stopped,
     Succeeded,
+    Updated,
     decode_fact,
     encode_fact,
 )
@@ -56,6 +71,7 @@ class Xor:
 
 CALL = CallRecord(name="pay", where="bank.py:41", args=msgspec.Raw(msgspec.json.encode([SECRET])))
 ERROR = ErrorRecord(type="bank:TooMuch", text=SECRET, notes=(SECRET,), trace=SECRET)
+VALUE = msgspec.Raw(msgspec.json.encode(SECRET))
 FACTS: list[AnyFact] = [
     Succeeded(call=CALL, value=msgspec.Raw(msgspec.json.encode(SECRET)), attempt=2),
     Refused(call=CALL, error=ERROR),
@@ -63,8 +79,25 @@ FACTS: list[AnyFact] = [
     Attempted(call=CALL, outcome="unknown", error=ERROR, attempt=1, fault_count=1, retry_at=5.5),
     Cancelled(reason=SECRET),
     Ended(status="failed", error=ERROR),
-    Ended(status="succeed", value=msgspec.Raw(msgspec.json.encode(SECRET))),
+    Ended(status="succeed", value=VALUE),
+    Began(workflow="pay", input=VALUE, heard=(SECRET,)),
+    Started(call=CALL, attempt=1),
+    Doubted(call=CALL, error=ERROR, attempt=1),
+    Decided(call=CALL, verdict="succeeded", value=VALUE, reason=SECRET),
+    Fired(until_at=5.0, where="bank.py:41"),
+    Stopped(reason=SECRET),
+    Signalled(name="paid", value=VALUE, key=SECRET),
+    Updated(name="paid", value=VALUE, key=SECRET),
+    Hastened(),
+    Kept(),
+    Changed(change="fee"),
+    Returned(value=VALUE),
+    Parked(reason=SECRET),
 ]
+
+
+def test_no_kind_of_event_is_forgotten() -> None:
+    assert {type(fact) for fact in FACTS} == set(get_args(AnyFact))
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
