@@ -15,6 +15,7 @@ import msgspec
 from flowtx_dsl.errors import Abort, Refused
 from flowtx_dsl.patterns.calling import PAUSE_MAX_S, WORD, Calling, Word
 from flowtx_dsl.remote import workflow_callback_body
+from flowtx_dsl.structured import CancelScope
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import workflow
 
@@ -93,15 +94,26 @@ class _Quiet:
         target = order.target("workflow", CALLBACK_BRANCH, order.name, order.query_prepared)
         body = workflow_callback_body(order.protocol, order.data)
         while True:
-            while not self._is_hurried and tx.now() < self._until:
-                with tx.move_on_at(self._until):
-                    await self._changed.wait()
+            while not self._is_hurried and not await self._stays_quiet(tx):
+                pass
             self._is_hurried = False
             with contextlib.suppress(Refused):
                 await tx.step(target, body, retry=order.retry, timeout_s=order.request_timeout_s)
             self._since = tx.now()
             self._pause_s = min(2 * self._pause_s, max(PAUSE_MAX_S, self._order.retry_interval_s))
 
-    @property
-    def _until(self) -> datetime:
-        return self._since + timedelta(seconds=self._pause_s)
+    async def _stays_quiet(self, tx: Tx) -> bool:
+        """True when the time is up, False when something was said before."""
+        until = self._since + timedelta(seconds=self._pause_s)
+        over: list[datetime] = []
+        async with tx.open_nursery() as nursery:
+            nursery.start_soon(self._sleep, tx, until, over, nursery.cancel_scope)
+            await self._changed.wait()
+            nursery.cancel_scope.cancel()
+        return bool(over)
+
+    async def _sleep(self, tx: Tx, until: datetime, over: list[datetime], scope: CancelScope) -> None:
+        # A sleep, not a deadline: it is the moment to call that has come then, not one to give something up.
+        await tx.sleep_until(until)
+        over.append(until)
+        scope.cancel()

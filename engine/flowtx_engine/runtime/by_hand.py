@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from flowtx_engine.journal.records import Transaction
+from flowtx_engine.runtime.ahead import Ahead
 from flowtx_engine.runtime.clock import MovableClock
 from flowtx_engine.runtime.drive import Driver
 from flowtx_engine.runtime.node import Node
@@ -91,8 +92,9 @@ class ByHand:
     async def cron_once(self, *, now_ahead_s: float = 0.0, due_ahead_s: float = 0.0) -> Round:
         """Do for one unfinished transaction what time would do, and return when it rests again.
 
-        Taken is one whose wake-up is before now and ``due_ahead_s``: all its attempts are due, and the timers up to now
-        and ``now_ahead_s``. The most overdue one is taken first; one that is being driven is not taken.
+        Taken is one whose wake-up is before now and ``due_ahead_s``: all its attempts and its sleeps until then are
+        due, and its deadlines up to now and ``now_ahead_s``. The most overdue one is taken first; one that is being
+        driven is not taken.
         """
         while any(driver.is_resting for driver in self._node.active.values()):
             await self._node.wait_gone()  # about to be parked, and due only then
@@ -111,7 +113,10 @@ class ByHand:
         # Shielded, because what was claimed must be driven, whoever asked for it and went away.
         with trio.CancelScope(shield=True):
             for row in await self._tools.journal.claim(self._tools.node, now_at + due_ahead_s, 1, keys):
-                return await self._node.take_up(row, timers_until_at=now_at + now_ahead_s)
+                ahead = Ahead(
+                    deadlines_until_at=now_at + now_ahead_s, sleeps_until_at=now_at + max(now_ahead_s, due_ahead_s)
+                )
+                return await self._node.take_up(row, ahead=ahead)
         return None
 
     def _error_of(self, driver: Driver) -> str:

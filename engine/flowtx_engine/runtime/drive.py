@@ -21,6 +21,7 @@ from flowtx_engine.kernel.events import AnyFact, Event, External, Fired, Parked
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.kernel.view import RunView, view_of
+from flowtx_engine.runtime.ahead import Ahead
 from flowtx_engine.runtime.flight import Flight, perform
 from flowtx_engine.runtime.happened import BRINGS_ATTEMPT, Happened, Put, of_once_steps, takes
 from flowtx_engine.runtime.history import event_of, feed_history, row_of
@@ -41,12 +42,11 @@ class Driver:
         transaction: Transaction,
         first: Event | None,
         *,
-        timers_until_at: float | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         """``first`` is the event of a transaction that was created just now; None reads the journal.
 
-        With ``timers_until_at``, what the run waits for when it is read is due now: every attempt, and the timers up to
-        that instant.
+        With ``ahead``, what the run waits for when it is read is due now: every attempt, and the timers up to then.
         """
         self.transaction = transaction
         self.is_resting = False
@@ -63,7 +63,7 @@ class Driver:
         self._outcomes: list[tuple[str, Outcome]] = []
         self._external: list[Put] = []
         self._wake = trio.Event()
-        self._timers_until_at = timers_until_at
+        self._ahead = ahead
         self._early: set[str] = set()
         self._closing = False
         self._finished = False
@@ -191,13 +191,8 @@ class Driver:
             self._first = None
         else:
             await self._load()
-        if self._timers_until_at is not None:
-            pending, until_at = self._unstarted.values(), self._timers_until_at
-            self._early = {
-                asked.address
-                for asked in pending
-                if not isinstance(asked.command, Sleep) or asked.command.until_at <= until_at
-            }
+        if (ahead := self._ahead) is not None:
+            self._early = {asked.address for asked in self._unstarted.values() if ahead.reaches(asked.command)}
 
     async def _load(self) -> None:
         await self._check_readable()

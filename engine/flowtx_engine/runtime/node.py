@@ -20,6 +20,7 @@ from flowtx_engine.journal.places import earlier
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.runtime.admission import Admission
+from flowtx_engine.runtime.ahead import Ahead
 from flowtx_engine.runtime.drive import Driver
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.schedules import Ticker
@@ -137,11 +138,11 @@ class Node:
             self._tools.watch.tell(row)
 
     def drive(
-        self, workflow: AnyWorkflow, row: Transaction, first: Event | None, *, timers_until_at: float | None = None
+        self, workflow: AnyWorkflow, row: Transaction, first: Event | None, *, ahead: Ahead | None = None
     ) -> Driver:
-        """Drive a transaction that this node owns; ``first`` and ``timers_until_at`` as for ``Driver``."""
+        """Drive a transaction that this node owns; ``first`` and ``ahead`` as for ``Driver``."""
         assert self._drivers is not None, "serve() runs"
-        driver = Driver(self._tools, workflow, row, first, timers_until_at=timers_until_at)
+        driver = Driver(self._tools, workflow, row, first, ahead=ahead)
         self.active[row.gid] = driver
         self.stuck.pop(row.gid, None)
         self._tools.observers.driven(row)
@@ -287,7 +288,7 @@ class Node:
             else:
                 self._drive_claimed(row)
 
-    async def take_up(self, row: Transaction, *, timers_until_at: float | None = None) -> Driver | None:
+    async def take_up(self, row: Transaction, *, ahead: Ahead | None = None) -> Driver | None:
         """Drive a transaction that was claimed; None when there is nothing to drive any more."""
         if row.gid in self.active:
             # Its driver has parked it and is about to go; what it did meanwhile is in the journal.
@@ -297,11 +298,11 @@ class Node:
             if found is None or found.is_final or found.owner != self._tools.node or row.gid in self.active:
                 return None
             row = found
-        return self._drive_claimed(row, timers_until_at=timers_until_at)
+        return self._drive_claimed(row, ahead=ahead)
 
-    def _drive_claimed(self, row: Transaction, *, timers_until_at: float | None = None) -> Driver:
+    def _drive_claimed(self, row: Transaction, *, ahead: Ahead | None = None) -> Driver:
         workflow = self.registry.find(row.workflow, row.version)
-        return self.drive(workflow, row, None, timers_until_at=timers_until_at)
+        return self.drive(workflow, row, None, ahead=ahead)
 
     def __repr__(self) -> str:
         return f"<Node {self._tools.node}, {len(self.active)} active, {len(self.stuck)} stuck>"

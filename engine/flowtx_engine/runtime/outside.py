@@ -20,12 +20,14 @@ from flowtx_engine.runtime.row import ended_change
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What to tell a run: facts in their order, at an address or of the whole, and what its row must say at once.
 
-    ``wakes`` is whether somebody must drive the run now. What is left UNSET stays as it is.
+    ``wakes`` is whether somebody must drive the run now; ``is_hastening`` that nothing but time is brought forward, so
+    that it is for recovery to find. What is left UNSET stays as it is.
     """
 
     facts: tuple[AnyFact, ...]
     address: str = ""
     wakes: bool = True
+    is_hastening: bool = False
     status: Status | msgspec.UnsetType = msgspec.UNSET
     reason: str | msgspec.UnsetType = msgspec.UNSET
     options: bytes | msgspec.UnsetType = msgspec.UNSET

@@ -72,6 +72,8 @@ class Telling:
         """Append to a transaction's journal and see that it is driven on; None when somebody else was first."""
         tools = self._tools
         takes_over = told.wakes and not row.owner and self._node.can_take(row)
+        if told.is_hastening and not self._node.recovers:
+            takes_over = False  # it is due now, and waits for whoever says that time has come
         owner = tools.node if takes_over else row.owner
         write, row = write_of(row, events, told, now_at=tools.clock.now_at(), owner=owner)
         # Shielded, because a caller that goes away meanwhile must not leave behind what nobody drives.

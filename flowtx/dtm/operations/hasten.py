@@ -55,5 +55,6 @@ def _decide(row: Transaction, events: list[Event]) -> Told | None:
     if row.is_final:
         return None
     if row.workflow == callback.name:  # its next call may not have begun at all
-        return Told(facts=(fact_of(Word(kind="hurry")), *(told.facts if (told := hastened(row)) else ())))
+        facts = told.facts if (told := hastened(row)) else ()
+        return Told(facts=(fact_of(Word(kind="hurry")), *facts), is_hastening=True)
     return hastened(row)

@@ -159,7 +159,7 @@ def _next_at(row: Transaction, interval_s: int) -> float:
     """When it is due: as stored while it rests, an interval after its last change while it is on its way."""
     if row.is_final:
         return row.updated_at  # nothing is due any more
-    if row.wake_at is not None and row.wake_at > row.updated_at:
+    if row.wake_at is not None and (row.wake_at > row.updated_at or not row.owner):
         return row.wake_at
     return row.updated_at + interval_s
 

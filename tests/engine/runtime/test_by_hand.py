@@ -57,6 +57,12 @@ async def sleeper(tx: flowtx.Tx) -> None:
     await tx.sleep(100)
 
 
+@workflow
+async def listener(tx: flowtx.Tx) -> None:
+    with tx.move_on_after(100):
+        await tx.Event().wait()
+
+
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     calls.clear()
@@ -159,10 +165,10 @@ async def test_a_timer_fires_only_when_the_clock_is_read_far_enough_ahead(
     assert row.finished_at <= engine.now_at() + 1, "instants in the journal are the clock's"
 
 
-async def test_what_waits_for_a_timer_alone_is_picked_and_left_as_it_is(
+async def test_what_waits_for_a_deadline_alone_is_picked_and_left_as_it_is(
     autojump_clock: MockClock, engine: Engine, hand: ByHand
 ) -> None:
-    await engine.start(sleeper, gid="g")
+    await engine.start(listener, gid="g")
     await idle(hand)
     assert await hand.cron_once(due_ahead_s=180) == Round(gid="g")
     row = await engine.transaction("g")
@@ -170,6 +176,16 @@ async def test_what_waits_for_a_timer_alone_is_picked_and_left_as_it_is(
     assert (row.status, row.owner) == ("submitted", "")
     assert row.wake_at is not None
     assert row.wake_at > engine.now_at() + 90, "its time has not changed"
+
+
+async def test_a_sleep_is_over_when_it_is_due(autojump_clock: MockClock, engine: Engine, hand: ByHand) -> None:
+    await engine.start(sleeper, gid="g")
+    await idle(hand)
+    assert await hand.cron_once(due_ahead_s=90) == Round()
+    assert await hand.cron_once(due_ahead_s=180) == Round(gid="g")
+    row = await engine.transaction("g")
+    assert row is not None
+    assert row.status == "succeed"
 
 
 async def test_rounds_at_once_take_different_transactions(
