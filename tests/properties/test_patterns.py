@@ -1,4 +1,4 @@
-"""What a client was told is what happens: any sequence of calls about one transaction, two clients at once.
+"""What a client was told is what happens: any calls about one transaction, of two clients at once, on two nodes.
 
 The law: once a submission was acknowledged, everything registered before it is done and nothing taken back; once an
 abort was acknowledged, the other way round; and nobody is ever called for both.
@@ -6,8 +6,11 @@ abort was acknowledged, the other way round; and nobody is ever called for both.
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import trio
 import trio.testing
@@ -24,10 +27,15 @@ from flowtx.dtm.outcomes import Done, DtmError
 from flowtx.dtm.wire.requests import BranchRequest, TransactionRequest
 from flowtx.server import WORKFLOWS
 from flowtx.settings import Settings
-from flowtx.testing.faults import NO_FAULTS
 from flowtx.testing.participants import Participants
 from flowtx.testing.world import World
+from flowtx_engine.calls.performer import Calls
+from flowtx_engine.journal.journal import Journal
+from flowtx_engine.runtime.clock import TrioClock
 from flowtx_engine.runtime.engine import Engine
+from flowtx_engine.runtime.limits import EngineLimits
+
+T = TypeVar("T")
 
 FORWARD, BACKWARD = {"action", "confirm", "commit"}, {"cancel", "rollback"}
 GID = "g"
@@ -75,35 +83,55 @@ async def ask(desk: Desk, pattern: str, script: Sequence[str], told: Told) -> No
             told.done.append(call)
 
 
-def play(pattern: str, scripts: Sequence[Sequence[str]]) -> tuple[World, Told]:
+async def no_threads(fn: Callable[[], T]) -> T:
+    raise AssertionError(fn)
+
+
+def play(pattern: str, scripts: Sequence[Sequence[str]], *, node_count: int) -> tuple[World, Told]:
+    """Clients that speak to nodes of one database in turn, until every timeout has passed."""
     told = Told()
+    world = World(WORKFLOWS, participants=Participants(delay_s=0.5))
 
-    async def scenario(engine: Engine) -> None:
-        desk = Desk(engine=engine, settings=Settings())
-        async with trio.open_nursery() as clients:
-            for script in scripts:
-                clients.start_soon(ask, desk, pattern, script, told)
-        await trio.sleep(100)  # past every timeout
-
-    async def main() -> World:
-        world = World(WORKFLOWS, schedule=NO_FAULTS, participants=Participants(delay_s=0.5))
-        await world.play(scenario)
+    async def main() -> None:
+        calls = Calls(world.participants, grpc=world.participants, run_sync=no_threads)
+        engines = [
+            Engine(
+                Journal(world.store),
+                calls,
+                workflows=WORKFLOWS,
+                limits=EngineLimits(heartbeat_s=10.0, poll_s=10.0),
+                clock=TrioClock(),
+                dice=random.Random(number),
+            )
+            for number in range(node_count)
+        ]
+        async with trio.open_nursery() as nursery:
+            for engine in engines:
+                await nursery.start(engine.serve)
+            async with trio.open_nursery() as clients:
+                for engine, script in zip(itertools.cycle(engines), scripts, strict=False):
+                    clients.start_soon(ask, Desk(engine=engine, settings=Settings()), pattern, script, told)
+            await trio.sleep(100)
+            for engine in engines:
+                await engine.shut_down()
+            nursery.cancel_scope.cancel()
         world.check_replay()
-        return world
 
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)), told
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return world, told
 
 
 @given(
     pattern=st.sampled_from(["tcc", "xa", "msg"]),
     first=scripts,
     second=st.just([]) | scripts,
+    node_count=st.integers(1, 2),
     interleaving=st.random_module(),
 )
 def test_what_a_client_was_told_is_what_happens(
-    pattern: str, first: list[str], second: list[str], interleaving: object
+    pattern: str, first: list[str], second: list[str], node_count: int, interleaving: object
 ) -> None:
-    world, told = play(pattern, [first, second])
+    world, told = play(pattern, [first, second], node_count=node_count)
     rows = world.transactions()
     if not rows:
         assert not set(told.done) & {"prepare", "submit"}
