@@ -76,6 +76,7 @@ class Settings:
         "", "A URL that is told of branches that keep failing, by POST; nobody is told when it is empty."
     )
     alert_retry_limit: int = _setting(3, "From how many faults of a branch in a row on the web hook is told.")
+    tracing: bool = _setting(False, "Send traces by OpenTelemetry, to where its OTEL_* variables say.")
     test_mode: bool = _setting(
         False, "Let tests of other programs drive the server's time and empty its database, over an address of its own."
     )

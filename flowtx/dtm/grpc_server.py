@@ -21,6 +21,7 @@ import trio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from flowtx.dtm.arrivals import arrive
 from flowtx.dtm.grpc_api import METHODS, Method, Status, answer
 from flowtx.dtm.listening import BindError
 from flowtx.dtm.operations.desk import Desk
@@ -120,20 +121,23 @@ class _Dispatcher(grpc.GenericRpcHandler):
     def _carry_out(self, api: str, method: Method, message: bytes, context: grpc.ServicerContext) -> bytes:
         """In a thread: have the call carried out, and wait for that."""
         promised: Future[Status] = Future()
-        self._token.run_sync_soon(self._accept, api, method, message, promised)
+        metadata = context.invocation_metadata()
+        arrived = next((str(value) for name, value in metadata if name == "traceparent"), "")
+        self._token.run_sync_soon(self._accept, arrived, api, method, message, promised)
         status = promised.result()
         context.set_code(grpc.StatusCode[status.code])
         context.set_details(status.details)
         return status.reply
 
-    def _accept(self, api: str, method: Method, message: bytes, promised: Future[Status]) -> None:
+    def _accept(self, arrived: str, api: str, method: Method, message: bytes, promised: Future[Status]) -> None:
         if self._is_closed:
             promised.set_result(GOING)
             return
         self._under_way_count += 1
-        self._calls.start_soon(self._answer, api, method, message, promised)
+        self._calls.start_soon(self._answer, arrived, api, method, message, promised)
 
-    async def _answer(self, api: str, method: Method, message: bytes, promised: Future[Status]) -> None:
+    async def _answer(self, arrived: str, api: str, method: Method, message: bytes, promised: Future[Status]) -> None:
+        arrive(arrived)
         status = GOING  # what is said when this task is cancelled
         began_at = time.perf_counter()
         try:

@@ -15,6 +15,8 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from flowtx.dtm.arrivals import arrive
+
 Served = Callable[[str, int, float], None]
 """Is told of a request's path, its answer's status, and the seconds it took, before the answer is sent."""
 
@@ -102,6 +104,7 @@ class DtmApp(QuartTrio):
         if "//" in scope["path"]:
             scope = {**scope, "path": straight_path(scope["path"])}
         began_at = time.perf_counter()
+        arrive(next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), ""))
 
         async def send_and_tell(message: Any) -> None:
             if message["type"] == "http.response.start" and self.served is not None:

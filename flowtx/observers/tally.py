@@ -72,8 +72,10 @@ class Tally(Observer):
         if row.created_at < self._started_at:
             self.recovered_count += 1
 
-    def called(self, row: Transaction, attempt: Attempt, outcome: Outcome, elapsed_s: float) -> None:
+    def called(self, row: Transaction, attempt: Attempt, outcome: Outcome | None, elapsed_s: float) -> None:
         """See ``Observer.called``."""
+        if outcome is None:
+            return
         kind = kind_of(attempt.command.call.target)
         self.calls[kind, outcome.kind] += 1
         self.call_durations[kind].add(elapsed_s)

@@ -14,6 +14,7 @@ from flowtx.observers.alerts import Alerts
 from flowtx.observers.log import LogObserver, log_request
 from flowtx.observers.metrics import Metrics
 from flowtx.observers.tally import Tally
+from flowtx.observers.traces import PassingOn, Traces, provider_from_environment
 from flowtx.settings import Settings
 from flowtx_engine.calls.http import HttpClient
 from flowtx_engine.runtime.engine import Engine
@@ -33,7 +34,8 @@ class Watch:
                 timeout_s=settings.request_timeout_s,
                 transport=self._http,
             )
-        for observer in (self._tally, LogObserver(), self._alerts):
+        traces = Traces(provider_from_environment()) if settings.tracing else PassingOn()
+        for observer in (self._tally, LogObserver(), traces, self._alerts):
             if observer is not None:
                 engine.observers.add(observer)
         counts = self._alerts.counts if self._alerts is not None else None

@@ -23,7 +23,7 @@ import trio
 from flowtx.testing.control import Control, Round
 from flowtx_dsl.errors import FlowtxError
 
-START_MAX_S = 30.0
+START_MAX_S = 60.0
 """How long a server may take to say that it serves."""
 STOP_MAX_S = 10.0
 """How long it may take to end."""

@@ -15,6 +15,7 @@ from flowtx_dsl.errors import Ongoing, PayloadError, StepFault
 from flowtx_dsl.targets import GrpcTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.calls.grpc_types import GrpcFault, GrpcRequest, GrpcResponse, GrpcTransport, ReplyTooLong
+from flowtx_engine.calls.passing import passed_beside
 from flowtx_engine.calls.remote import (
     TOO_LONG_REMEDY,
     as_asked,
@@ -90,7 +91,7 @@ def split_target(url: str) -> tuple[str, str]:
 def metadata_of(target: GrpcTarget[Any], attempt: Attempt) -> tuple[tuple[str, str | bytes], ...]:
     """DTM's metadata, then the key, then the target's own headers, whose names gRPC wants in lower case."""
     facts = facts_of(target, attempt)
-    own = tuple((name.lower(), value) for name, value in target.headers)
+    own = tuple((name.lower(), value) for name, value in passed_beside(target.headers) + target.headers)
     dtm = [(f"dtm-{name}", facts[name]) for name in ("gid", "trans_type", "branch_id", "op")]
     dtm.append(("dtm-dtm", ""))  # always there, and empty when the call comes from the server
     if KEY_NAME not in {name for name, _ in own}:

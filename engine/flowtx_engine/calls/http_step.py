@@ -15,6 +15,7 @@ from flowtx_dsl.errors import Ongoing, PayloadError, StepFault
 from flowtx_dsl.targets import HttpTarget, RemoteTarget
 from flowtx_engine.calls.attempt import Attempt, Outcome
 from flowtx_engine.calls.http_types import AnswerTooLong, HttpFault, HttpRequest, HttpResponse, HttpTransport
+from flowtx_engine.calls.passing import passed_beside
 from flowtx_engine.calls.remote import (
     TOO_LONG_REMEDY,
     as_asked,
@@ -75,7 +76,8 @@ def headers_of(target: RemoteTarget[Any], attempt: Attempt) -> tuple[tuple[str, 
     """The headers of an attempt: those of the target, before them what it does not name itself."""
     given = {name.lower() for name, _ in target.headers}
     defaults = (("Content-Type", "application/json"), ("Idempotency-Key", idempotency_key_of(attempt)))
-    return tuple(header for header in defaults if header[0].lower() not in given) + target.headers
+    kept = tuple(header for header in defaults if header[0].lower() not in given)
+    return kept + passed_beside(target.headers) + target.headers
 
 
 def outcome_of(target: HttpTarget[Any], response: HttpResponse) -> Outcome:

@@ -37,8 +37,11 @@ class Observer:
     def driven(self, row: Transaction) -> None:
         """A transaction is taken up: it is new, or its time has come, or somebody told it something."""
 
-    def called(self, row: Transaction, attempt: Attempt, outcome: Outcome, elapsed_s: float) -> None:
-        """An attempt has its outcome, which is not durable yet."""
+    def calling(self, row: Transaction, attempt: Attempt) -> None:
+        """An attempt is about to be made by this task, which ends with it."""
+
+    def called(self, row: Transaction, attempt: Attempt, outcome: Outcome | None, elapsed_s: float) -> None:
+        """An attempt has its outcome, which is not durable yet; None when nobody waits for it any more."""
 
     def faulted(self, fault: Fault) -> None:
         """An attempt ended with a fault."""
@@ -62,7 +65,12 @@ class Observers(Observer):
         for observer in self._all:
             observer.driven(row)
 
-    def called(self, row: Transaction, attempt: Attempt, outcome: Outcome, elapsed_s: float) -> None:
+    def calling(self, row: Transaction, attempt: Attempt) -> None:
+        """See ``Observer.calling``."""
+        for observer in self._all:
+            observer.calling(row, attempt)
+
+    def called(self, row: Transaction, attempt: Attempt, outcome: Outcome | None, elapsed_s: float) -> None:
         """See ``Observer.called``."""
         for observer in self._all:
             observer.called(row, attempt, outcome, elapsed_s)
@@ -74,10 +82,14 @@ class Observers(Observer):
 
     async def watched(self, made: Awaitable[Outcome], row: Transaction, attempt: Attempt) -> Outcome:
         """Wait for an attempt that is made, and tell how it went and how long it took."""
+        outcome: Outcome | None = None
         began_at = time.perf_counter()
-        outcome = await made
-        self.called(row, attempt, outcome, time.perf_counter() - began_at)
-        return outcome
+        self.calling(row, attempt)
+        try:
+            outcome = await made
+            return outcome
+        finally:
+            self.called(row, attempt, outcome, time.perf_counter() - began_at)
 
     def wrote(self, row: Transaction, address: str, fact: AnyFact) -> None:
         """A fact is durable: tell of it, if it is a fault."""

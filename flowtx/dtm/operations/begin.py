@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from flowtx.dtm import orders
+from flowtx.dtm.arrivals import arrived_traceparent
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.operations.topics import urls_of
 from flowtx.dtm.wire.errors import RequestError
@@ -45,6 +46,7 @@ async def beginning_of(desk: Desk, request: TransactionRequest) -> Beginning:
     check_gid(request.gid)
     settings = desk.settings
     options = options_of(request, retry_interval_s=settings.retry_interval_s)
+    options = msgspec.structs.replace(options, traceparent=arrived_traceparent())
     wake_after_s: float | None = float(orders.timeout_s_of(options, settings))
     workflow: AnyWorkflow
     order: Calling

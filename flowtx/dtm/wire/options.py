@@ -15,7 +15,8 @@ class StoredOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What a transaction was asked for besides its steps.
 
     ``interval`` is the base of its pauses in seconds after the reset rule (spec 5.1); the times the client sent stand
-    unchanged beside it. ``protocol`` is DTM's, empty for what did not come over DTM's protocol.
+    unchanged beside it. ``protocol`` is DTM's, empty for what did not come over DTM's protocol. ``traceparent`` is
+    the trace of the request that began it (W3C Trace Context).
     """
 
     interval: int = 0
@@ -29,6 +30,7 @@ class StoredOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     branch_headers: Mapping[str, str] = MappingProxyType({})
     concurrent: bool = False
     retry_limit: int = 0
+    traceparent: str = ""
 
     @property
     def text(self) -> str:
