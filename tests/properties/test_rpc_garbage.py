@@ -60,14 +60,29 @@ def test_garbage_on_the_port_hurts_its_own_connection_only(parts: list[bytes]) -
     serving(play)
 
 
-messages = st.binary(max_size=200) | st.builds(
+types = st.sampled_from(["saga", "msg", "tcc", "xa", "workflow"]) | st.text(max_size=5)
+few_gids = st.sampled_from(["a", "b"]) | st.text(max_size=140)
+requests = st.builds(
     partial(make_message, "DtmRequest"),
-    Gid=st.text(max_size=140),
-    TransType=st.sampled_from(["saga", "msg", "tcc", "xa", "workflow"]) | st.text(max_size=5),
+    Gid=few_gids,
+    TransType=types,
     Steps=st.text(max_size=20) | st.sampled_from(["[]", '[{"action":""}]', '[{"action":"a","compensate":"b"}]', "{}"]),
     BinPayloads=st.lists(st.binary(max_size=5), max_size=2),
     CustomedData=st.text(max_size=20) | st.sampled_from(['{"concurrent":true}', '{"orders":{"0":[0]}}', "[]", "null"]),
-).map(lambda message: bytes(message.SerializeToString()))
+    ReqExtra=st.dictionaries(st.sampled_from(["status", "result", "x"]), st.text(max_size=8), max_size=3),
+    QueryPrepared=st.text(max_size=5),
+)
+branches = st.builds(
+    partial(make_message, "DtmBranchRequest"),
+    Gid=few_gids,
+    TransType=types,
+    BranchID=st.text(max_size=5),
+    Data=st.dictionaries(
+        st.sampled_from(["confirm", "cancel", "url", "op", "status"]), st.text(max_size=8), max_size=5
+    ),
+    BusiPayload=st.binary(max_size=5),
+)
+messages = st.binary(max_size=200) | (requests | branches).map(lambda message: bytes(message.SerializeToString()))
 
 CODES = {"OK", "ABORTED", "INTERNAL", "UNKNOWN", "FAILED_PRECONDITION"}
 
