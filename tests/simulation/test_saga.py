@@ -159,6 +159,37 @@ def test_a_saga_survives_several_faults_and_any_participants(
     check(worlds[-1])
 
 
+SHAPES: list[dict[str, object]] = [
+    {"concurrent": True},
+    {"concurrent": True, "after": ((), (0,), (0,))},
+    {"concurrent": True, "after": ((1,), (), (0, 1)), "timeout_s": 40},
+    {"concurrent": True, "retry_limit": 2},
+    {"timeout_s": 30},
+    {"retry_limit": 1},
+]
+
+
+@given(
+    more=st.sampled_from(SHAPES),
+    scripts=st.dictionaries(paths, st.lists(behaviours, max_size=3), max_size=4),
+    schedule=st.dictionaries(st.integers(0, 40), st.sampled_from(Fault), max_size=4).map(Schedule),
+    node_count=st.integers(1, 2),
+    interleaving=st.random_module(),
+)
+def test_a_saga_of_any_shape_survives_several_faults_and_any_participants(
+    more: dict[str, object], scripts: Scripts, schedule: Schedule, node_count: int, interleaving: object
+) -> None:
+    worlds, make_world = world_of(scripts, node_count=node_count)
+
+    async def scenario(engine: Engine) -> None:
+        await submit(engine, 3, **more)
+
+    play(make_world, scenario, schedule)
+    in_turn = ((), (0,), (1,))
+    after = cast("tuple[tuple[int, ...], ...]", more.get("after", ((), (), ()) if "concurrent" in more else in_turn))
+    check_partly_ordered(worlds[-1], after)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_zombie_that_finds_its_saga_parked_by_another_node_lets_it_go(seed: int) -> None:
     """It once drove on without owning the row, claimed it over its own head, and left it owned by nobody's driver."""
