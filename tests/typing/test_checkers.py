@@ -40,15 +40,22 @@ def lines_for_pyright(file: Path) -> set[int]:
 CHECKERS = [lines_for_mypy, lines_for_pyright]
 
 
-@pytest.mark.parametrize("lines_refused_by", CHECKERS)
-def test_right_calls_are_accepted_with_their_types(lines_refused_by: Callable[[Path], set[int]]) -> None:
-    assert lines_refused_by(HERE / "right_calls.py") == set()
+ABOUT = ["calls", "words"]
 
 
+@pytest.mark.parametrize("about", ABOUT)
 @pytest.mark.parametrize("lines_refused_by", CHECKERS)
-def test_wrong_calls_are_refused_line_by_line(lines_refused_by: Callable[[Path], set[int]], tmp_path: Path) -> None:
-    text = (HERE / "wrong_calls.py.txt").read_text()
+def test_right_calls_are_accepted_with_their_types(lines_refused_by: Callable[[Path], set[int]], about: str) -> None:
+    assert lines_refused_by(HERE / f"right_{about}.py") == set()
+
+
+@pytest.mark.parametrize("about", ABOUT)
+@pytest.mark.parametrize("lines_refused_by", CHECKERS)
+def test_wrong_calls_are_refused_line_by_line(
+    lines_refused_by: Callable[[Path], set[int]], about: str, tmp_path: Path
+) -> None:
+    text = (HERE / f"wrong_{about}.py.txt").read_text()
     wrong = {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# wrong")}
-    file = tmp_path / "wrong_calls.py"
+    file = tmp_path / f"wrong_{about}.py"
     file.write_text(text)
     assert lines_refused_by(file) == wrong
