@@ -148,6 +148,10 @@ class Runnable(Protocol[T_co, *Ts]):
         ...
 
 
+CHILD_GID_MAX = 128
+"""The longest gid of a child, in characters: as of every transaction."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildTarget:
     """A transaction inside another one: a ``workflow``, begun under ``gid`` ("": its parent's gid and address).
@@ -166,6 +170,16 @@ class ChildTarget:
 
     def call(self, args: tuple[object, ...]) -> Call:
         """The call with these arguments; raises ``PayloadError`` or ``WorkflowError``."""
+        if not isinstance(getattr(self.workflow, "signature", None), Signature):
+            raise WorkflowError(
+                f"tx.child and tx.detach take a workflow, got {self.workflow!r}",
+                remedy="Declare it with @flowtx.workflow; call a function with tx.step(...).",
+            )
+        if len(self.gid) > CHILD_GID_MAX or "\0" in self.gid:
+            raise WorkflowError(
+                f"{self.name}: a gid has 1 to {CHILD_GID_MAX} characters, got {len(self.gid)}: {self.gid[:40]!r}...",
+                remedy="Use a shorter gid; left out, it is made of this one's and the place.",
+            )
         return Call(target=self, payload=self.workflow.signature.encode_args(args))
 
     @property
