@@ -46,6 +46,7 @@ class ByHand:
         self._node = node
         self._processed: deque[str] = deque()
         self._arrived = trio.Event()
+        self._running: WeakSet[Driver] = WeakSet()
         self._heard: WeakSet[Driver] = WeakSet()
         self._picked: WeakSet[Driver] = WeakSet()
         self._begun: set[str] = set()
@@ -71,6 +72,8 @@ class ByHand:
 
     async def _pause_before(self, driver: Driver) -> None:
         row = driver.transaction
+        if not row.is_final:  # one that was ended from outside, by force, has no round
+            self._running.add(driver)
         if row.status != "submitted" or row.gid in self._begun or driver in self._picked:
             return
         self._begun.add(row.gid)
@@ -146,7 +149,9 @@ class ByHand:
     def _hear(self, row: Transaction) -> None:
         """A run rests or has ended: the end of its driver's round, before anybody who waits for it knows."""
         driver = self._node.active.get(row.gid)
-        if driver is not None and (driver in self._picked or _counts(row)):
+        if driver is None or driver not in self._running:
+            return
+        if driver in self._picked or _counts(row):
             self._emit_once(driver, row.gid)
 
     def _emit_once(self, driver: Driver, gid: str) -> None:

@@ -217,6 +217,15 @@ async def test_rounds_are_told_in_their_order_and_once(autojump_clock: MockClock
     assert await hand.processed(wait_s=0) == []
 
 
+async def test_an_end_by_force_is_no_round(autojump_clock: MockClock, engine: Engine, hand: ByHand) -> None:
+    failing.add("a")
+    await engine.create(one_step, b'["a"]', gid="s", pattern="saga")
+    await idle(hand)
+    assert await hand.processed(wait_s=0) == ["s"]
+    await engine.stop("s")
+    assert await hand.processed(wait_s=10) == []
+
+
 async def test_a_round_is_told_before_whoever_waits_for_its_result(
     autojump_clock: MockClock, engine: Engine, hand: ByHand
 ) -> None:
