@@ -175,12 +175,13 @@ def dtm_server() -> Iterator[GenuineDtm]:
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def flowtx_url(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def flowtx_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where one `flowtx serve` is, which many tests ask."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWTX_")}
     environ = {**clean, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))}
     command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", "off"]
-    command += ["--db", f"sqlite:///{tmp_path}/flowtx.db"]
+    command += ["--db", f"sqlite:///{tmp_path_factory.mktemp('server')}/flowtx.db"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

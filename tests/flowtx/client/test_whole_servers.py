@@ -6,6 +6,7 @@ machine: it calls back).
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -31,6 +32,10 @@ T = TypeVar("T")
 SOON = Options(retry_interval_s=1, wait_result=True)
 
 
+class Died(BaseException):
+    """The client's process ends here, as far as the server can tell."""
+
+
 class Service:
     """A client of a server, and participants that this server calls: every call is noted, some are refused."""
 
@@ -39,26 +44,27 @@ class Service:
         self.calls: list[str] = []
         self.refused: set[str] = set()
         for name in ("a", "b", "c"):
-            host.participants[f"/{name}"] = self._participant(name)
+            self.serve(name, functools.partial(self._take_part, name))
 
-    def _participant(self, name: str) -> Callable[[dict[str, str], bytes], tuple[int, bytes]]:
-        def handle(call: BranchRequest) -> str:
-            query = call.query
-            what = f"{query['op']} {name}"
-            self.calls.append(what)
-            if query["trans_type"] == "xa" and query["op"] == "action":
-                self.dtm.register_xa(query, query["phase2_url"])
-            if what in self.refused:
-                raise Refused(f"{what} is refused")
-            return f"{name} did it"
+    def _take_part(self, name: str, call: BranchRequest) -> str:
+        query = call.query
+        what = f"{query['op']} {name}"
+        self.calls.append(what)
+        if query["trans_type"] == "xa" and query["op"] == "action":
+            self.dtm.register_xa(query, query["phase2_url"])
+        if what in self.refused:
+            raise Refused(f"{what} is refused")
+        return f"{name} did it"
 
-        endpoint = Participant(handle)
+    def serve(self, name: str, handler: Callable[[BranchRequest], object]) -> None:
+        """Let a function answer under a name."""
+        endpoint = Participant(handler)
 
         def answer(query: dict[str, str], body: bytes) -> tuple[int, bytes]:
             reply = endpoint.call(BranchRequest(query=query, body=body), {})
             return reply.status, reply.body
 
-        return answer
+        self._host.participants[f"/{name}"] = answer
 
     def url(self, name: str) -> str:
         return f"{self._host.url}/{name}"
@@ -86,6 +92,16 @@ def until(look: Callable[[], T | None]) -> T:
 
 @pytest.fixture(params=["the tests' own", "flowtx", "DTM"])
 def service(request: pytest.FixtureRequest, dtm_server: GenuineDtm) -> Service:
+    return make_service(request, dtm_server)
+
+
+@pytest.fixture(params=["flowtx", "DTM"])
+def waking_service(request: pytest.FixtureRequest, dtm_server: GenuineDtm) -> Service:
+    """With servers that do something by themselves when it is time."""
+    return make_service(request, dtm_server)
+
+
+def make_service(request: pytest.FixtureRequest, dtm_server: GenuineDtm) -> Service:
     url = dtm_server.url
     if request.param == "flowtx":
         url = request.getfixturevalue("flowtx_url")
@@ -260,3 +276,47 @@ def test_a_transaction_can_be_stopped_by_force(service: Service, gid: str) -> No
         service.dtm.submit(message)
     assert service.dtm.query(f"{gid}-unknown") is None
     assert service.dtm.new_gid() != service.dtm.new_gid()
+
+
+def test_a_workflow_whose_service_died_is_resumed_by_the_server(waking_service: Service, gid: str) -> None:
+    service, dies = waking_service, [Died()]
+
+    def local(barrier: Barrier) -> int:
+        service.calls.append(f"{barrier.op} local")
+        return 7
+
+    def trip(workflow: Workflow, text: str) -> str:
+        number = workflow.do(local)
+        if dies:
+            raise dies.pop()
+        return f"{text} {number} {workflow.call(service.url('a')).read(str)}"
+
+    workflows = Workflows(service.dtm, service.url("resume"))
+    workflows.register(trip)
+    service.serve("resume", workflows.resume)
+    with pytest.raises(Died):
+        workflows.execute(trip, "ä", gid=gid, options=Options(retry_interval_s=1))
+    assert service.ended(gid)[0] == "succeed"
+    assert service.calls == ["action local", "action a"]
+    assert workflows.execute(trip, "ä", gid=gid) == "ä 7 a did it"
+
+
+@pytest.mark.parametrize("was_committed", [True, False])
+def test_a_message_whose_service_died_is_asked_for(waking_service: Service, gid: str, was_committed: bool) -> None:
+    service = waking_service
+    if not was_committed:
+        service.refused.add("msg c")
+    steps = (MessageStep(action=service.url("a"), payload=1),)
+    options = Options(timeout_to_fail_s=1, retry_interval_s=1)
+    service.dtm.prepare(Message(gid=gid, steps=steps, query_prepared=service.url("c"), options=options))
+    assert service.ended(gid)[0] == ("succeed" if was_committed else "failed")
+    assert service.calls == (["msg c", "action a"] if was_committed else ["msg c"])
+
+
+def test_a_tcc_whose_service_died_is_cancelled(waking_service: Service, gid: str) -> None:
+    service = waking_service
+    options = Options(timeout_to_fail_s=1, retry_interval_s=1)
+    tcc = service.dtm.tcc(gid, options=options).__enter__()
+    tcc.call_branch(try_=service.url("a"), confirm=service.url("a"), cancel=service.url("a"))
+    assert service.ended(gid)[0] == "failed"
+    assert service.calls == ["try a", "cancel a"]
