@@ -174,6 +174,7 @@ async def test_a_gid_is_not_stripped(both: Both, messages: Messages) -> None:
     assert (await both.http.transaction(gid))["gid"] == gid
 
 
+# check 49
 async def test_topics_are_those_of_http(both: Both, messages: Messages) -> None:
     topic = messages.DtmTopicRequest(Topic="t", URL="http://a", Remark="r")
     assert await both.grpc.call("Subscribe", topic) == Ended(code="OK")

@@ -20,7 +20,6 @@ from tests.compat.grpc_wire import (
 from tests.compat.orders import new_gid, tcc_branch
 from tests.compat.web import Participant
 
-REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 CODE = grpc.StatusCode
 A, A_UNDO, B, B_UNDO = "/busi.Busi/A", "/busi.Busi/AUndo", "/busi.Busi/B", "/busi.Busi/BUndo"
 

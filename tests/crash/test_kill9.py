@@ -165,6 +165,7 @@ async def all_transactions(client: HttpClient, url: str) -> dict[str, str]:
             return found
 
 
+# check 202
 @pytest.mark.timeout(400)
 async def test_fifty_kills_under_load_lose_nothing(tmp_path: Path, run_server: RunServer) -> None:
     seed = int(os.environ.get("FLOWTX_KILL_SEED", time.time_ns() % 1_000_000))

@@ -126,6 +126,7 @@ async def test_a_batch_holds_no_more_bytes_than_its_limit_but_always_one_write()
     assert store.batches == [["first"], ["g0"], ["g1"], ["g2"]]
 
 
+# check 203
 async def test_a_conflict_reaches_only_its_own_appender() -> None:
     answers: dict[str, Exception | None] = {}
     async with serving(MemoryStore()) as journal:

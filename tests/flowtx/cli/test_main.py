@@ -43,6 +43,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     assert not HEAVY & set(done.stderr.split())
 
 
+# check 210
 @pytest.mark.parametrize("spelling", ["--version", "-V"])
 def test_the_version_is_told(call: Call, spelling: str) -> None:
     assert call(spelling).output == f"flowtx {__version__}\n"

@@ -38,12 +38,14 @@ def test_business_runs_and_its_value_comes_back(bank: Bank, way: Way) -> None:
     assert bank.rows() == [("01", "action", "01", "action")]
 
 
+# check 213
 def test_a_repeated_op_runs_business_once(bank: Bank, way: Way) -> None:
     once(bank, way, "action")
     assert once(bank, way, "action") == Skipped(Why.REPEATED_OR_LATE)
     assert bank.notes() == ["action"]
 
 
+# check 113
 @pytest.mark.parametrize(("forward", "back"), [("action", "compensate"), ("try", "cancel"), ("action", "rollback")])
 def test_what_was_done_is_taken_back_once(bank: Bank, way: Way, forward: str, back: str) -> None:
     once(bank, way, forward)
@@ -52,6 +54,7 @@ def test_what_was_done_is_taken_back_once(bank: Bank, way: Way, forward: str, ba
     assert bank.notes() == [forward, back]
 
 
+# check 212
 @pytest.mark.parametrize(("forward", "back"), [("action", "compensate"), ("try", "cancel"), ("action", "rollback")])
 def test_what_was_never_done_is_not_taken_back_and_comes_too_late(
     bank: Bank, way: Way, forward: str, back: str
@@ -67,6 +70,7 @@ def test_a_confirm_needs_no_try(bank: Bank, way: Way) -> None:
     assert once(bank, way, "confirm", trans_type="tcc") == Ran("confirm")
 
 
+# checks 214, 215
 @pytest.mark.parametrize("error", [ValueError("broken"), Refused("no"), KeyboardInterrupt()])
 def test_failing_business_leaves_no_row_and_its_error_goes_on(bank: Bank, way: Way, error: BaseException) -> None:
     with bank.open(way) as connection:
@@ -80,6 +84,7 @@ def test_failing_business_leaves_no_row_and_its_error_goes_on(bank: Bank, way: W
     assert bank.notes() == ["whole"]
 
 
+# check 114
 def test_the_calls_of_one_request_are_numbered(bank: Bank, way: Way) -> None:
     for _ in range(2):
         barrier = bank.barrier("action")
@@ -167,6 +172,7 @@ def hurry(bank: Bank, way: Way, seed: int, errors: list[BaseException]) -> None:
         errors.append(error)
 
 
+# check 134
 def test_many_at_once_leave_the_books_right(bank: Bank, way: Way) -> None:
     errors: list[BaseException] = []
     threads = [threading.Thread(target=hurry, args=(bank, way, seed, errors)) for seed in range(4)]
@@ -258,6 +264,7 @@ def test_a_lost_connection_does_not_hide_the_error_of_business(bank: Bank) -> No
     assert bank.rows() == []
 
 
+# check 216
 @pytest.mark.parametrize("name", QUERY)
 @pytest.mark.parametrize("change", ["missing", "empty", "only what is deleted", "overlong"])
 def test_a_query_without_all_four_makes_no_barrier(name: str, change: str) -> None:

@@ -107,6 +107,7 @@ def test_what_was_never_done_is_not_taken_back_and_comes_too_late(account: Accou
     assert account.keys() == {f"01-{back}-01": back, f"01-{forward}-01": "rollback"}
 
 
+# check 217
 def test_too_little_is_refused_and_leaves_no_key(account: Account) -> None:
     with pytest.raises(Refused, match=f"{account.key} holds 30, too little to add -31"):
         account.adjust("action", -31)

@@ -14,6 +14,7 @@ def test_ids_are_two_digits_from_01_behind_the_parents() -> None:
     assert BranchIds("02").new() == "0201"
 
 
+# check 218
 def test_there_are_99_children() -> None:
     ids = BranchIds("01")
     assert [ids.new() for _ in range(99)][-1] == "0199"

@@ -30,6 +30,7 @@ def loads(tmp_path: Path) -> Load:
     return load_from
 
 
+# check 205
 def test_without_a_word_from_anybody_the_defaults_are_in_force(loads: Load) -> None:
     loaded = loads()
     assert loaded.settings == Settings()
@@ -38,6 +39,7 @@ def test_without_a_word_from_anybody_the_defaults_are_in_force(loads: Load) -> N
     assert not loaded.notices
 
 
+# check 206
 @given(st.sets(st.sampled_from(["option", "file", "dtm file", "environment", "dtm environment"])))
 def test_options_win_over_the_file_and_the_file_over_the_environment(
     tmp_path_factory: pytest.TempPathFactory, said: set[str]
@@ -136,6 +138,7 @@ def test_dtms_variables_are_spelled_as_dtm_spells_them() -> None:
     assert len({dtm_variable(path) for path in DTM_KEYS}) == len(DTM_KEYS)
 
 
+# check 209
 @pytest.mark.parametrize("path", sorted(DTM_KEYS))
 def test_every_key_of_dtm_is_taken_from_a_file_and_from_the_environment_or_said_to_mean_nothing(
     loads: Load, path: str
@@ -157,6 +160,7 @@ def test_an_empty_variable_counts_as_unset_and_a_key_without_a_value_says_nothin
     )
 
 
+# checks 207, 208
 @pytest.mark.parametrize(
     ("text", "message"),
     [
