@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from urllib.request import Request, urlopen
 
+import grpc
 import pytest
 
 import flowtx.testing
+from flowtx.dtm.wire.protobuf import make_message
 
 WITHIN_S = 20.0
 ARRIVED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -72,6 +74,24 @@ def test_requests_and_calls_are_counted_and_a_trace_passes_through(place: Place)
     ):
         assert line in lines
     assert "g-1" not in "\n".join(lines)
+
+
+def test_over_grpc_it_is_the_same(place: Place) -> None:
+    steps = json.dumps([{"action": f"{place.url}/fine"}])
+    request = make_message(
+        "DtmRequest", Gid="g-1", TransType="saga", Steps=steps, BinPayloads=[b"{}"], TransOptions={"WaitResult": True}
+    )
+    with flowtx.testing.server() as server:
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            submit_over: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dtmgimp.Dtm/Submit")
+            submit_over(request.SerializeToString(), timeout=WITHIN_S, metadata=(("traceparent", ARRIVED),))
+            with pytest.raises(grpc.RpcError):
+                submit_over(b"\xff", timeout=WITHIN_S)
+        assert place.asked.get(timeout=WITHIN_S)[:2] == ("/fine", ARRIVED)
+        with urlopen(f"{server.url}/api/metrics", timeout=WITHIN_S) as answer:
+            lines = answer.read().decode().splitlines()
+    assert 'dtm_server_process_total{api="submit",status="ok",type="grpc"} 1.0' in lines
+    assert 'dtm_server_process_total{api="submit",status="fail",type="grpc"} 1.0' in lines
 
 
 def test_the_web_hook_is_told_of_a_branch_that_keeps_failing(place: Place) -> None:
