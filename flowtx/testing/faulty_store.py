@@ -67,6 +67,10 @@ class FaultyStore:
         """See ``Store.history``."""
         return self._inner.history(gid, from_seq)
 
+    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
+        """See ``Store.histories``."""
+        return self._inner.histories(gids, row_max)
+
     def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         """See ``Store.transactions``."""
         return self._inner.transactions(wanted, before_id=before_id, limit=limit)

@@ -306,6 +306,7 @@ class _Agreement(RuleBasedStateMachine):
     def look_at(self, gid: str, from_seq: int) -> None:
         self._agree(lambda store: _without_id(store.transaction(gid)))
         self._agree(lambda store: store.history(gid, from_seq))
+        self._agree(lambda store: store.histories(["g", gid, "ü"], from_seq * 3))
 
     @rule(wanted=filters, limit=st.integers(1, 3))
     def list_pages(self, wanted: Filter, limit: int) -> None:

@@ -103,6 +103,7 @@ def _opening(check: Callable[[Callable[[], Store]], None], *, again: bool) -> Ca
 CASES: Sequence[Case] = (
     _on_empty(rows.check_every_column),
     _on_empty(rows.check_history),
+    _on_empty(rows.check_histories),
     _on_empty(rows.check_empty_values),
     _on_empty(rows.check_large_payloads),
     _on_empty(rows.check_odd_gids),

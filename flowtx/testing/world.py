@@ -39,12 +39,15 @@ T = TypeVar("T")
 
 LIVES_MAX = 1_000
 """A play that needs more engines than this does not make progress."""
-LONE_NODE = EngineLimits(heartbeat_s=86_400.0, poll_s=60.0)
-"""A lone node need not beat often: the world itself says when it has died. Days then pass in a moment."""
+LONE_NODE = EngineLimits(heartbeat_s=86_400.0, poll_s=86_400.0)
+"""A lone node need not beat often, for the world itself says when it has died, nor look often for what others did, for
+there are none; what becomes due it knows. So a month passes in milliseconds."""
 STALL_S = 60.0
 """How long a stalled node does not beat: long past its lease."""
 PLAY_MAX_S = 6 * 3600.0
-"""A play that takes longer than this, in its own time, hangs."""
+"""A play of several nodes that takes longer than this, in its own time, hangs, unless the world is told otherwise."""
+LONE_PLAY_MAX_S = 100 * 86_400.0
+"""The same for a lone node, whose time costs nothing."""
 
 
 class Crashed(BaseException):
@@ -67,13 +70,19 @@ class World:
         limits: EngineLimits | None = None,
         seed: int = 0,
         node_count: int = 1,
+        play_max_s: float | None = None,
     ) -> None:
-        """``node_count`` engines share the store; the scenario speaks to the first."""
+        """``node_count`` engines share the store; the scenario speaks to the first.
+
+        ``play_max_s`` is after how long, in the world's time, a play hangs: 6 hours with several nodes, which look at
+        the store every second, and 100 days with one, unless set.
+        """
         self.node_count = node_count
         self.workflows = tuple(workflows)
         self.schedule = schedule
         self.participants = participants or Participants()
         self.limits = limits or (EngineLimits() if node_count > 1 else LONE_NODE)
+        self.play_max_s = play_max_s or (PLAY_MAX_S if node_count > 1 else LONE_PLAY_MAX_S)
         self.moments: list[Moment] = []
         self.crash_count = 0
         self.store: Store = MemoryStore()
@@ -83,14 +92,14 @@ class World:
         """Play a scenario to its end, with a new engine after every crash, and return what it returned.
 
         The scenario is a client that begins again after a crash: it must be repeatable, as with gids of its own it is.
-        Raises ``HangError`` when it takes longer than ``PLAY_MAX_S`` of the world's time.
+        Raises ``HangError`` when it takes longer than ``play_max_s`` of the world's time.
         """
         results: list[T] = []
 
         async def once(engine: Engine) -> None:
             results.append(await scenario(engine))
 
-        with trio.move_on_after(PLAY_MAX_S):
+        with trio.move_on_after(self.play_max_s):
             async with trio.open_nursery() as others:
                 for _ in range(1, self.node_count):
                     others.start_soon(self._live_for_ever)
@@ -99,7 +108,7 @@ class World:
                         others.cancel_scope.cancel()
                         return results[0]
         raise HangError(
-            f"the play did not end within {PLAY_MAX_S:g} s and {LIVES_MAX} engines: {self.crash_count} crashes, "
+            f"the play did not end within {self.play_max_s:g} s and {LIVES_MAX} engines: {self.crash_count} crashes, "
             f"{self.schedule.describe(self.moments) or 'no faults'}; unfinished: {self.unfinished()}"
         )
 
@@ -272,6 +281,9 @@ class _Store:
 
     def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
         return self._alive().history(gid, from_seq)
+
+    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
+        return self._alive().histories(gids, row_max)
 
     def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         return self._alive().transactions(wanted, before_id=before_id, limit=limit)

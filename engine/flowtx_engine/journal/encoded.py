@@ -7,6 +7,7 @@ decoded; listing and claiming many does not, but leaves that one as it is stored
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -115,12 +116,23 @@ class EncodedStore:
 
     def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
         """See ``Store.history``; raises ``UnreadablePayload``."""
+        return self._decoded_rows(self._inner.history(gid, from_seq))
+
+    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
+        """See ``Store.histories``; one that cannot be decoded is absent."""
+        found: dict[str, list[JournalRow]] = {}
+        for gid, rows in self._inner.histories(gids, row_max).items():
+            with contextlib.suppress(UnreadablePayload, JournalUnavailable):
+                found[gid] = self._decoded_rows(rows)
+        return found
+
+    def _decoded_rows(self, rows: Sequence[JournalRow]) -> list[JournalRow]:
         return [
             msgspec.structs.replace(
                 row,
-                data=decode_payload(self._codec, row.data, PayloadContext(gid=gid, field="data", seq=row.seq)),
+                data=decode_payload(self._codec, row.data, PayloadContext(gid=row.gid, field="data", seq=row.seq)),
             )
-            for row in self._inner.history(gid, from_seq)
+            for row in rows
         ]
 
     def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:

@@ -280,6 +280,10 @@ class Journal:
         """A gid's journal from a seq on, in order."""
         return await self._read(lambda: self._store.history(gid, from_seq))
 
+    async def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
+        """The journals of several gids, as far as ``row_max`` rows hold them; see ``Store.histories``."""
+        return await self._read(lambda: self._store.histories(gids, row_max))
+
     async def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         """A page, newest first; ``before_id`` is the id of the last row of the page before."""
         return await self._read(lambda: self._store.transactions(wanted, before_id=before_id, limit=limit))

@@ -100,6 +100,20 @@ class MemoryStore:
             rows = self._histories.get(gid, [])
             return rows[max(0, from_seq - rows[0].seq) :] if rows else []
 
+    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
+        """See ``Store.histories``; the oldest transactions first, as far as the rows go."""
+        found: dict[str, list[JournalRow]] = {}
+        with self._opened():
+            for gid in sorted((gid for gid in set(gids) if gid in self._transactions), key=self._id_of):
+                row_max -= len(self._histories[gid])
+                if row_max < 0:
+                    break
+                found[gid] = list(self._histories[gid])
+        return found
+
+    def _id_of(self, gid: str) -> int:
+        return self._transactions[gid].id
+
     def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         """See ``Store.transactions``."""
         page: list[Transaction] = []

@@ -216,6 +216,19 @@ class SqlStore:
                 for seq, kind, address, data, at in rows
             ]
 
+    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
+        """See ``Store.histories``; the oldest transactions first, as far as the rows go."""
+        found: dict[str, list[JournalRow]] = {}
+        with self._reading() as connection:
+            rows = connection.execute(statements.HISTORIES, {"gids": list(gids), "limit": row_max + 1})
+            for count, (gid, seq, kind, address, data, at) in enumerate(rows):
+                if count == row_max:  # there is more than this, and it may be more of the last one
+                    found.pop(gid, None)
+                    break
+                row = JournalRow(gid=gid, seq=seq, kind=kind, address=address, data=data, at=at)
+                found.setdefault(gid, []).append(row)
+        return found
+
     def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         """See ``Store.transactions``."""
         with self._reading() as connection:

@@ -157,6 +157,15 @@ LET_GO = delete(journal).where(
     journal.c.seq < bindparam("keeps_from"),
 )
 
+# The journals of several gids, one after another, and no more rows than asked for.
+HISTORIES = (
+    select(transactions.c.gid, journal.c.seq, journal.c.kind, journal.c.address, journal.c.data, journal.c.at)
+    .join(journal, journal.c.transaction_id == transactions.c.id)
+    .where(transactions.c.gid.in_(bindparam("gids", expanding=True)))
+    .order_by(transactions.c.id, journal.c.seq)
+    .limit(bindparam("limit", type_=Integer))
+)
+
 # At which seq a gid's journal goes on; no row at all when there is no such gid. For the words of a conflict.
 NEXT_SEQ = (
     select(func.coalesce(func.max(journal.c.seq) + 1, 0))

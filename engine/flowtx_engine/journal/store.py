@@ -44,6 +44,14 @@ class Store(PlaceStore, ScheduleStore, Protocol):
         """A gid's journal from a seq on, in order."""
         ...
 
+    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
+        """The whole journals of several gids, for recovery; the oldest transactions first, as far as the rows go.
+
+        Absent is what ``row_max`` rows do not hold, what is not there, and what cannot be decoded: whoever needs that
+        one reads it by itself.
+        """
+        ...
+
     def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
         """A page, newest first; ``before_id`` is the id of the last row of the page before."""
         ...

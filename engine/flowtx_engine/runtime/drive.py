@@ -26,6 +26,7 @@ from flowtx_engine.runtime.flight import Flight, perform
 from flowtx_engine.runtime.happened import BRINGS_ATTEMPT, Happened, Put, of_once_steps, takes
 from flowtx_engine.runtime.history import event_of, feed_history, row_of
 from flowtx_engine.runtime.judge import fact_of
+from flowtx_engine.runtime.prefetch import Prefetch, history_of
 from flowtx_engine.runtime.row import change_of
 from flowtx_engine.runtime.speech import speak_for
 from flowtx_engine.runtime.stuck import LostError, TooLongError
@@ -43,8 +44,9 @@ class Driver:
         first: Event | None,
         *,
         ahead: Ahead | None = None,
+        prefetch: Prefetch | None = None,
     ) -> None:
-        """``first`` is the event of a transaction that was created just now; None reads the journal.
+        """``first`` is the event of a transaction that was created just now; None reads the journal, or ``prefetch``.
 
         With ``ahead``, what the run waits for when it is read is due now: every attempt, and the timers up to then.
         """
@@ -55,6 +57,7 @@ class Driver:
         self._kernel = self._new_kernel([])
         self._last: Event | None = None
         self._first = first
+        self._prefetch = prefetch
         self._in_flight: dict[str, Flight] = {}
         # What the run waits for that is not on its way: timers, and calls that are due now or later. Kept as it
         # changes, so that a turn costs what it changes and not what a thousand branches wait for.
@@ -93,7 +96,7 @@ class Driver:
         try:
             async with trio.open_nursery() as nursery:
                 await self._begin()
-                if await self._waits_for_its_place():
+                if await self._is_put_back():
                     return
                 while await self._go_on(nursery):
                     pass
@@ -174,15 +177,15 @@ class Driver:
         self._external.clear()
         return False
 
-    async def _waits_for_its_place(self) -> bool:
+    async def _is_put_back(self) -> bool:
         """Woken by something from outside before its limit had room for it: it goes on waiting, as nobody's."""
-        gid, node, now_at = self.transaction.gid, self._tools.node, self.transaction.updated_at
         if not self._kernel.waits_for_place:
             return False
-        if not await self._tools.journal.ask_node(lambda store: store.put_back(gid, node)):
-            return False
-        self.transaction = changed(self.transaction, RowChange(updated_at=now_at, owner="", wake_at=None))
-        return True
+        row, node = self.transaction, self._tools.node
+        is_put_back = await self._tools.journal.ask_node(lambda store: store.put_back(row.gid, node))
+        if is_put_back:
+            self.transaction = changed(row, RowChange(updated_at=row.updated_at, owner="", wake_at=None))
+        return is_put_back
 
     async def _begin(self) -> None:
         """Bring the kernel to where the journal is."""
@@ -197,7 +200,8 @@ class Driver:
     async def _load(self) -> None:
         await self._check_readable()
         self._kernel.close()
-        events = [event_of(row) for row in await self._tools.journal.history(self.transaction.gid)]
+        events = [event_of(row) for row in await history_of(self._tools.journal, self.transaction.gid, self._prefetch)]
+        self._prefetch = None
         self._kernel = self._new_kernel(events)
         self._unstarted.clear()
         feed_history(events, self._feed, gid=self.transaction.gid)

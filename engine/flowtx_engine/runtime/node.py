@@ -22,6 +22,7 @@ from flowtx_engine.kernel.events import Event
 from flowtx_engine.runtime.admission import Admission
 from flowtx_engine.runtime.ahead import Ahead
 from flowtx_engine.runtime.drive import Driver
+from flowtx_engine.runtime.prefetch import Prefetch
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.schedules import Ticker
 from flowtx_engine.runtime.stuck import STUCK, LostError
@@ -55,6 +56,7 @@ class Node:
         self._gone = trio.Event()
         self._look = trio.Event()
         self._lost_answer = False
+        self._wants_room = False
         self._admission = Admission(tools, registry)
         self._declared: list[tuple[str, str]] = []
         self.ticker = Ticker(tools, registry, on_start=self.look)
@@ -138,11 +140,17 @@ class Node:
             self._tools.watch.tell(row)
 
     def drive(
-        self, workflow: AnyWorkflow, row: Transaction, first: Event | None, *, ahead: Ahead | None = None
+        self,
+        workflow: AnyWorkflow,
+        row: Transaction,
+        first: Event | None,
+        *,
+        ahead: Ahead | None = None,
+        prefetch: Prefetch | None = None,
     ) -> Driver:
-        """Drive a transaction that this node owns; ``first`` and ``ahead`` as for ``Driver``."""
+        """Drive a transaction that this node owns; ``first`` and what follows as for ``Driver``."""
         assert self._drivers is not None, "serve() runs"
-        driver = Driver(self._tools, workflow, row, first, ahead=ahead)
+        driver = Driver(self._tools, workflow, row, first, ahead=ahead, prefetch=prefetch)
         self.active[row.gid] = driver
         self.stuck.pop(row.gid, None)
         self._tools.observers.driven(row)
@@ -170,7 +178,11 @@ class Node:
             self._tools.watch.tell(driver.transaction)
             self._tools.observers.rested(driver.transaction, self.stuck.get(gid))
             self._gone.set()
-            if driver.transaction.wake_at is not None or self.registry.is_limited(driver.transaction.workflow):
+            if (
+                self._wants_room
+                or driver.transaction.wake_at is not None
+                or self.registry.is_limited(driver.transaction.workflow)
+            ):
                 self._look.set()
 
     def _tell_parent(self, gid: str) -> None:
@@ -250,6 +262,8 @@ class Node:
             try:
                 await self._declare()
                 await self._adopt_lost()
+                # While more may be due than there is room for, every end is a reason to look again.
+                self._wants_room = self._room <= 0
                 admitted = await self._admission.admit(self._room)
                 self._take_all(admitted.transactions)
                 if await self._claim() == self._tools.limits.claim_max:
@@ -272,6 +286,7 @@ class Node:
             self._tools.node, self._tools.clock.now_at(), room, self.registry.keys
         )
         self._take_all(claimed)
+        self._wants_room = len(claimed) == room
         return len(claimed)
 
     @property
@@ -279,6 +294,11 @@ class Node:
         return min(self._tools.limits.claim_max, self._tools.limits.active_max - len(self.active))
 
     def _take_all(self, claimed: Sequence[Transaction]) -> None:
+        prefetch: Prefetch | None = None
+        if len(claimed) > 1 and self._drivers is not None:
+            # A statement and a thread for each would be half of what recovery costs.
+            prefetch = Prefetch(self._tools.journal, [row.gid for row in claimed])
+            self._drivers.start_soon(prefetch.read)
         for row in claimed:
             if row.gid in self.active:
                 # It was parked, and its driver has not gone yet, or has something to do again. Whichever it is, what
@@ -286,7 +306,7 @@ class Node:
                 self.active[row.gid].nudge()
                 self._claimed_while_active.add(row.gid)
             else:
-                self._drive_claimed(row)
+                self._drive_claimed(row, prefetch=prefetch)
 
     async def take_up(self, row: Transaction, *, ahead: Ahead | None = None) -> Driver | None:
         """Drive a transaction that was claimed; None when there is nothing to drive any more."""
@@ -300,9 +320,11 @@ class Node:
             row = found
         return self._drive_claimed(row, ahead=ahead)
 
-    def _drive_claimed(self, row: Transaction, *, ahead: Ahead | None = None) -> Driver:
+    def _drive_claimed(
+        self, row: Transaction, *, ahead: Ahead | None = None, prefetch: Prefetch | None = None
+    ) -> Driver:
         workflow = self.registry.find(row.workflow, row.version)
-        return self.drive(workflow, row, None, ahead=ahead)
+        return self.drive(workflow, row, None, ahead=ahead, prefetch=prefetch)
 
     def __repr__(self) -> str:
         return f"<Node {self._tools.node}, {len(self.active)} active, {len(self.stuck)} stuck>"

@@ -87,6 +87,18 @@ def check_history(store: Store) -> None:
     same(store.history("nobody"), [], "the history of an unknown gid")
 
 
+def check_histories(store: Store) -> None:
+    """Several histories are read at once, as far as the rows go."""
+    put(store, begin("a", row_count=2), begin("b", row_count=3), begin("c"), begin("d"))
+    whole = {gid: store.history(gid) for gid in "abc"}
+    same(store.histories(["c", "b", "a", "x", "a"], 100), whole, "three histories")
+    same(store.histories(list("cba"), 6), whole, "three that just fit")
+    same(store.histories(list("cba"), 5), {gid: whole[gid] for gid in "ab"}, "what fits into five rows")
+    same(store.histories(list("cba"), 4), {"a": whole["a"]}, "what fits into four rows")
+    same(store.histories(list("cba"), 1), {}, "what fits into one row")
+    same(store.histories([], 5), {}, "none")
+
+
 def check_empty_values(store: Store) -> None:
     """Empty values stay empty values."""
     bare = JournalRow(gid="g", seq=0, kind="", address="", data=b"", at=0.0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trio
@@ -148,3 +150,34 @@ async def test_what_is_no_time_to_start_at_is_refused_and_nothing_is_stored(
         with pytest.raises(flowtx.WorkflowError, match=message):
             await engine.start(begins, gid="g", at=at, delay_s=delay_s)
     assert store.transaction("g") is None
+
+
+async def test_runs_that_wait_leave_nothing_in_memory(tmp_path: Path) -> None:
+    @flowtx.workflow
+    async def sleeps(tx: flowtx.Tx, number: int) -> None:
+        await tx.sleep(3600)
+
+    @flowtx.workflow(limit=flowtx.Limit(concurrency=1))
+    async def queues(tx: flowtx.Tx, number: int) -> None:
+        await tx.sleep(3600)
+
+    async def begin(engine: Engine, numbers: range) -> None:
+        for number in numbers:
+            await engine.start(sleeps, number, gid=f"later {number}", delay_s=3600)
+            await engine.start(sleeps, number, gid=f"asleep {number}")
+            await engine.start(queues, number, gid=f"queued {number}")
+        await trio.sleep(0.1)
+        while " 0 active" not in repr(engine):  # noqa: ASYNC110 - being parked sets no event
+            await trio.sleep(0.01)
+
+    def kept() -> int:
+        gc.collect()
+        return sum(str(type(found).__module__).startswith("flowtx") for found in gc.get_objects())
+
+    limits = EngineLimits(park_after_s=0.0, poll_s=60.0, heartbeat_s=60.0)
+    async with flowtx.open(f"sqlite:///{tmp_path / 'parked.db'}", limits=limits) as engine:
+        await begin(engine, range(5))
+        before = kept()
+        await begin(engine, range(5, 105))
+        assert kept() - before < 20, "300 more runs, and nothing of them is kept"
+        assert len(await engine.transactions(flowtx.Filter(unfinished=True), limit=1000)) == 315
