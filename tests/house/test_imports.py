@@ -114,3 +114,19 @@ def test_importing_flowtx_stays_light(root: Path) -> None:
     assert face == str(root / "flowtx" / "__init__.py")
     heavy = HEAVY & {module.partition(".")[0] for module in modules}
     assert not heavy, f"`import flowtx` loaded {sorted(heavy)}; import them where they are used"
+
+
+def test_a_web_framework_is_imported_only_by_its_own_file_of_the_client(
+    package_trees: Mapping[str, ast.Module],
+) -> None:
+    # None of them is a dependency: who has one need not have the others.
+    homes = {name: f"flowtx/client/{name}.py" for name in ("flask", "django", "fastapi")}
+    homes["starlette"] = homes["fastapi"]
+    astray = [
+        f"{path}:{line} imports {name}"
+        for path, tree in package_trees.items()
+        for line, name in imported(tree)
+        if path != homes.get(name.partition(".")[0], path)
+    ]
+    assert not astray, "move it to flowtx/client, in the file of its framework:\n" + "\n".join(astray)
+    assert set(homes.values()) <= set(package_trees)
