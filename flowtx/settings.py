@@ -66,6 +66,7 @@ class Settings:
     app: tuple[str, ...] = _setting(
         (), "Workflows to recover and run: all of a module, or the one (or the list) of that name. Repeatable."
     )
+    codec: str = _setting("", "What payloads in the database are written with, as MODULE:NAME; empty: as they are.")
     log_level: str = _setting("info", "How much to say on stderr.", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting(
         "auto",

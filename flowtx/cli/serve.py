@@ -11,7 +11,7 @@ import trio
 
 from flowtx.cli.loading import load_app, load_codec
 from flowtx.cli.logs import set_up_logging
-from flowtx.cli.options import codec_option, examples
+from flowtx.cli.options import examples
 from flowtx.cli.settings_options import loaded_from, settings_options
 from flowtx.cli.signals import watch_signals
 from flowtx.config.secrets import shown, without_password
@@ -33,9 +33,8 @@ log = logging.getLogger("flowtx")
     ),
 )
 @settings_options
-@codec_option
 @click.pass_context
-def serve(ctx: click.Context, /, *, codec: str | None, **_: Any) -> None:
+def serve(ctx: click.Context, /, **_: Any) -> None:
     """Run the server that speaks the DTM protocol, until SIGTERM or Ctrl-C.
 
     One line on stdout says when it can be called, and at which address. When it is asked to stop, calls in flight end
@@ -52,7 +51,7 @@ def serve(ctx: click.Context, /, *, codec: str | None, **_: Any) -> None:
     _warn_if_open(settings.bind)
     if settings.serves_grpc:
         _warn_if_open(settings.grpc_bind)
-    trio.run(_serve, settings, workflows, load_codec(codec))
+    trio.run(_serve, settings, workflows, load_codec(settings.codec or None))
 
 
 async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: PayloadCodec | None) -> None:

@@ -19,7 +19,7 @@ from flowtx.settings import choices_of, default_of, doc_of, names, variable_of
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
-METAVARS = {"db": "URL", "bind": "HOST:PORT", "grpc_bind": "HOST:PORT", "app": "MODULE[:NAME]"}
+METAVARS = {"db": "URL", "bind": "HOST:PORT", "grpc_bind": "HOST:PORT", "app": "MODULE[:NAME]", "codec": "MODULE:NAME"}
 
 config_option = click.option(
     "-c",
