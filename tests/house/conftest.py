@@ -59,3 +59,15 @@ def package_trees(texts: Mapping[str, str]) -> Mapping[str, ast.Module]:
     }
     assert len(trees) > 10, f"expected the packages {PACKAGES} under {ROOT}, found only {sorted(trees)}"
     return trees
+
+
+@pytest.fixture(scope="session")
+def docs(texts: Mapping[str, str]) -> Mapping[str, str]:
+    """Every page a user reads: its path from the top, and its text."""
+    pages = {
+        path: text
+        for path, text in texts.items()
+        if path.endswith(".md") and (path.startswith("docs/") or path in ("README.md", "CHANGELOG.md"))
+    }
+    assert len(pages) > 5, sorted(pages)
+    return pages

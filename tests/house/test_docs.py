@@ -17,18 +17,6 @@ FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | 
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
 
-@pytest.fixture(scope="session")
-def docs(texts: Mapping[str, str]) -> Mapping[str, str]:
-    """Every page a user reads: its path from the top, and its text."""
-    pages = {
-        path: text
-        for path, text in texts.items()
-        if path.endswith(".md") and (path.startswith("docs/") or path in ("README.md", "CHANGELOG.md"))
-    }
-    assert len(pages) > 5, sorted(pages)
-    return pages
-
-
 def blocks(text: str, language: str) -> Iterator[str]:
     """The code of every fenced block in a language."""
     return (found["code"] for found in FENCE.finditer(text) if found["language"] == language)
@@ -124,46 +112,6 @@ def test_no_variable_is_forgotten(docs: Mapping[str, str]) -> None:
         if isinstance(param.envvar, str)
     }
     assert not [variable for variable in variables if f"`{variable}`" not in settings]
-
-
-RUN_HERE = {
-    "README.md",
-    "docs/quickstart.md",
-    "docs/how-to/deadlines.md",
-    "docs/how-to/encode-payloads.md",
-    "docs/how-to/grpc-and-json-rpc.md",
-    "docs/how-to/limits.md",
-    "docs/how-to/parallel-branches.md",
-    "docs/how-to/schedules.md",
-    "docs/how-to/steps-that-must-not-repeat.md",
-    "docs/how-to/start-later.md",
-    "docs/how-to/versions.md",
-}
-"""Pages whose Python is run below, all blocks of a page after one another."""
-
-
-@pytest.mark.parametrize("page", sorted(RUN_HERE))
-def test_python_examples_run(
-    docs: Mapping[str, str], page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = "\n".join(blocks(docs[page], "python"))
-    assert code, f"{page} has no Python"
-    # A module that pytest could not confuse with another, because the journal names exceptions by module.
-    names: dict[str, object] = {"__name__": "documented"}
-    exec(compile(code, page, "exec"), names)
-
-
-def test_all_python_in_the_docs_is_run_somewhere(docs: Mapping[str, str]) -> None:
-    # tests/flowtx/client/test_howto.py and tests/flowtx/testing/test_howto.py
-    run_elsewhere = {
-        "docs/how-to/barrier.md",
-        "docs/how-to/barrier-redis.md",
-        "docs/how-to/dtm-client.md",
-        "docs/how-to/participants.md",
-        "docs/how-to/test-mode.md",
-    }
-    assert {page for page, text in docs.items() if any(blocks(text, "python"))} == RUN_HERE | run_elsewhere
 
 
 def test_every_flowtx_call_in_the_docs_could_be_typed(docs: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from flowtx_dsl.errors import FlowtxError, NoSuchTransaction
 from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.records import Transaction
-from flowtx_engine.kernel.events import Event, External, Stopped
+from flowtx_engine.kernel.events import Began, Event, External, Signalled, Stopped
 from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
@@ -29,8 +29,10 @@ class AlreadyFinal(FlowtxError):
 def putting(fact: External) -> Decide:
     """What puts a fact into a run that has not ended; it raises ``AlreadyFinal``."""
 
-    def decide(row: Transaction, events: list[Event]) -> Told:
+    def decide(row: Transaction, events: list[Event]) -> Told | None:
         if row.is_final:
+            if has_come(events, fact):
+                return None  # repeated by somebody whose answer was lost: it has been told
             raise AlreadyFinal(row.gid, row.status)
         return stopped(events, fact.reason) if isinstance(fact, Stopped) else Told(facts=(fact,))
 
@@ -87,3 +89,14 @@ class Telling:
                 raise
             self._node.told(row, takes_over=takes_over)
         return row
+
+
+def has_come(events: list[Event], fact: External) -> bool:
+    """True when a signal of this key is in the history already, or came before the run began again."""
+    if not isinstance(fact, Signalled) or not fact.key:
+        return False
+    facts = [event.fact for event in events]
+    return any(
+        fact.key in came.heard if isinstance(came, Began) else isinstance(came, Signalled) and came.key == fact.key
+        for came in facts
+    )

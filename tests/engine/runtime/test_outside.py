@@ -47,8 +47,13 @@ async def test_a_signal_reaches_an_active_a_parked_and_another_nodes_run(
         await one.signal("g", "n", 2, key="k")
         await one.signal("g", "n", 3)
         assert await one.wait("g") == [1, 2, 3]
+        event_count = len(await one.history("g"))
+        await other.signal("g", "n", 2, key="k")
+        assert len(await one.history("g")) == event_count, "who repeats what has come is not told that it is too late"
         with pytest.raises(AlreadyFinal):
             await one.signal("g", "n", 4)
+        with pytest.raises(AlreadyFinal):
+            await one.signal("g", "n", 4, key="another")
         with pytest.raises(flowtx.NoSuchTransaction):
             await one.signal("h", "n", 4)
 

@@ -243,3 +243,4 @@ async def test_a_run_that_restarts_keeps_its_gid_and_its_signals_and_a_short_jou
         assert isinstance(events[0].fact, Began)
         assert (events[0].seq > 5, len(events) < 6) == (True, True), events
         assert await engine.start(rounds, 1, 0, gid="g") == "g", "begun with its first input"
+        await engine.signal("g", "n", 1, key="k1")  # it came two journals ago, and is not too late
