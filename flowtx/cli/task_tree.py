@@ -31,8 +31,8 @@ def tree_of(view: RunView, *, now_at: float, encoded: bool = False) -> Tree:
     title = "waits, as far as the journal tells" if view.phase == "unknown" else f"waits, {view.phase}"
     root = Tree(Text(title, "dim"), guide_style="dim")
     _grow(root, view.tasks, now_at, encoded)
-    for deadline in view.deadlines:
-        root.add(_waiting_text(deadline, now_at, encoded))
+    for other in (*view.deadlines, *view.given_up):
+        root.add(_waiting_text(other, now_at, encoded))
     return root
 
 

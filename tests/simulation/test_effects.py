@@ -160,3 +160,22 @@ def test_a_step_that_is_asked_about_is_made_exactly_once_at_any_single_fault_and
     assert isinstance(calm, Books)
     assert schedules_everywhere(make, scenario, schedules(calm), check=exactly_once) > 15
     assert max(len(world.made) for world in worlds) == 2
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fails", "honest"),
+    [
+        # An outside decision beat the driver's parking while both answers were lost, and it ended the run.
+        (Schedule({4: Fault.CRASH_BEFORE, 8: Fault.LOSE_ANSWER}), False, True),
+        # The step in doubt was given up when its sibling was refused; whoever looked for it did not find it.
+        (Schedule({1: Fault.CRASH_AFTER, 6: Fault.CRASH_BEFORE}), True, False),
+    ],
+)
+def test_schedules_that_once_hung(schedule: Schedule, fails: bool, honest: bool) -> None:
+    worlds: list[Books] = []
+
+    def make(schedule: Schedule) -> World:
+        worlds.append(Books(schedule, effect="once", branches=True))
+        return worlds[-1]
+
+    check(play(make, person(worlds, fails=fails, honest=honest), schedule))

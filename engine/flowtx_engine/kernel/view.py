@@ -71,17 +71,19 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RunView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run: its tasks, and the deadlines of scopes that no task waits for.
 
-    ``phase`` is "unknown" when only the journal was looked at.
+    ``phase`` is "unknown" when only the journal was looked at. ``given_up`` are steps that no task waits for any more,
+    but a person must decide what became of them before they can be taken back.
     """
 
     phase: Phase | Literal["unknown"]
     tasks: tuple[TaskView, ...] = ()
     deadlines: tuple[Waiting, ...] = ()
+    given_up: tuple[Waiting, ...] = ()
 
     @property
     def waiting(self) -> list[Waiting]:
         """Everything that any task waits for, outermost first."""
-        return [*_waiting(self.tasks), *self.deadlines]
+        return [*_waiting(self.tasks), *self.deadlines, *self.given_up]
 
 
 def _waiting(tasks: Iterable[TaskView]) -> Iterator[Waiting]:
@@ -103,6 +105,7 @@ def view_of(kernel: Kernel, *, in_flight: Collection[str] = ()) -> RunView:
         phase=kernel.phase,
         tasks=tuple(_task_view(task, in_flight) for task in _outermost(kernel.tasks)),
         deadlines=tuple(_asked_view(asked, in_flight) for asked in kernel.waiting if asked.task is None),
+        given_up=tuple(_asked_view(one, in_flight) for one in kernel.undecided if not kernel.awaits(one.address)),
     )
 
 

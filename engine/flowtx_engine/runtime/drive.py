@@ -154,7 +154,8 @@ class Driver:
             if due_at is None or due_at > self._tools.clock.now_at():
                 self._rest()
             if self._is_far(due_at):
-                await self._park()
+                if not await self._park():
+                    return True  # what somebody else wrote may have ended the run
                 if self._is_idle() and self.transaction.owner != self._tools.node:
                     return self._finish()
         await self._wait()
@@ -457,10 +458,11 @@ class Driver:
         idle = not self._in_flight and not self._outcomes and not self._external and not self._closing
         return idle and self._kernel.ended is None and self._is_far(self._next_due_at())
 
-    async def _park(self) -> None:
-        """Give the transaction back until it is due, unless the last append has done so already."""
-        if self.transaction.owner == self._tools.node:
-            await self._append([self._feed_new("", Parked(wake_at=self._next_due_at()))])
+    async def _park(self) -> bool:
+        """Give the transaction back until it is due, unless the last append has; False when somebody was first."""
+        if self.transaction.owner != self._tools.node:
+            return True
+        return await self._append([self._feed_new("", Parked(wake_at=self._next_due_at()))])
 
     async def say_stuck(self, error: Exception) -> None:
         """Note in the journal, once, why this run cannot go on; nothing is performed and it stays as it is."""

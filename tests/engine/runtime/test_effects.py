@@ -257,6 +257,7 @@ async def test_cancelling_a_run_in_doubt_waits_for_the_decision_before_it_takes_
         await engine.cancel("g", reason="enough")
         row = await in_doubt(engine)
         assert row.status == "aborting"
+        assert [one.address for one in (await engine.tasks("g")).waiting if one.needs_decision] == ["0"]
         with pytest.raises(flowtx.WorkflowError, match="has given up the step at 0"):
             await engine.decide("g", "0", "retry")
         assert calls == ["pay ann"]
