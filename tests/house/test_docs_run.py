@@ -23,6 +23,7 @@ import trio.testing
 
 import flowtx
 from flowtx.testing.world import LONE_NODE
+from flowtx_dsl.lint.lint import lint
 from flowtx_engine.runtime.clock import SystemClock
 
 PYTHON = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -105,6 +106,11 @@ def test_the_python_of_a_page_runs_in_real_time(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run_page(page, docs[page], monkeypatch)
+
+
+@pytest.mark.parametrize("page", pages_with_python())
+def test_the_workflows_of_a_page_pass_the_linter(docs: Mapping[str, str], page: str) -> None:
+    assert [finding.message for finding in lint(code_of(docs[page]), page)] == []
 
 
 def test_pages_that_are_not_run_here_have_python_and_a_test_of_their_own(root: Path) -> None:
