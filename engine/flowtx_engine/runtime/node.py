@@ -269,8 +269,10 @@ class Node:
                 if await self._claim() == self._tools.limits.claim_max:
                     continue
                 next_at = earlier(admitted.next_at, await self._tools.journal.next_wake_at(self.registry.keys))
-                if next_at is not None:
-                    pause_s = min(pause_s, max(0.0, next_at - self._tools.clock.now_at()))
+                due_in_s = None if next_at is None else next_at - self._tools.clock.now_at()
+                # What is due and finds no room is no reason to look at once: an end is.
+                if due_in_s is not None and (due_in_s > 0 or not self._wants_room):
+                    pause_s = min(pause_s, max(0.0, due_in_s))
             except JournalUnavailable as error:
                 log.warning("the journal could not be searched for due transactions: %s", error)
                 self._lost_answer = True  # what was claimed may be ours all the same
