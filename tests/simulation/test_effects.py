@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 import flowtx
 from flowtx.testing.faults import Fault, Schedule
@@ -179,3 +181,25 @@ def test_schedules_that_once_hung(schedule: Schedule, fails: bool, honest: bool)
         return worlds[-1]
 
     check(play(make, person(worlds, fails=fails, honest=honest), schedule))
+
+
+FAULTS = [fault for fault in Fault if fault is not Fault.REPEAT]
+
+
+@given(
+    st.dictionaries(st.integers(0, 23), st.sampled_from(FAULTS), max_size=4),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, 2]),
+)
+def test_a_once_step_is_never_made_twice_under_several_faults(
+    faults: dict[int, Fault], branches: bool, fails: bool, honest: bool, node_count: int
+) -> None:
+    worlds: list[Books] = []
+
+    def make(schedule: Schedule) -> World:
+        worlds.append(Books(schedule, effect="once", branches=branches, node_count=node_count))
+        return worlds[-1]
+
+    check(play(make, person(worlds, fails=fails, honest=honest), Schedule(faults)))
