@@ -299,7 +299,8 @@ class Tx:
         """True when the run comes here for the first time with the changed code; runs in flight keep their old way.
 
         ``if tx.changed("fee"): new way, else: old way``: a run that was past this point before the change was deployed
-        gets False, for as long as it lives; every other gets True. The answer is kept in the journal.
+        gets False, for as long as it lives; every other gets True. The answer is kept in the journal. Of a run whose
+        process died before anything but its beginning was written nobody knows how far it came: it gets False, too.
         """
         return self._run.changed(change)
 
