@@ -165,6 +165,10 @@ class Node:
             await driver.run()
         except* LostError:
             log.info("transaction %s is driven by another node now", gid)
+        except* JournalUnavailable as errors:
+            # Nothing is wrong with the run: it is still this node's, and is taken up again when the database answers.
+            log.warning("transaction %s could not be read: %s", gid, _first_leaf(errors))
+            self.answer_was_lost()
         except* Exception as errors:
             await self._note_stuck(driver, errors)
         finally:
