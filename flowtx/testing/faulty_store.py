@@ -8,13 +8,12 @@ it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from flowtx_engine.journal.errors import JournalUnavailable
-from flowtx_engine.journal.places import Admitted, LimitRule
-from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
-from flowtx_engine.journal.schedules import CronSchedule, Tick
+from flowtx_engine.journal.records import Write
 from flowtx_engine.journal.store import Store, WriteResult
+from flowtx_engine.journal.store_before import StoreBefore
 
 
 class CommitFault(enum.Enum):
@@ -34,13 +33,12 @@ def no_faults(ordinal: int, writes: Sequence[Write]) -> CommitFault | None:
     return None
 
 
-class FaultyStore:
+class FaultyStore(StoreBefore):
     """A ``Store`` around another one; ``commit_count`` is how many commits were tried, failed ones included."""
 
     def __init__(self, inner: Store, plan: Plan = no_faults) -> None:
-        self.is_local: bool = inner.is_local
+        super().__init__(inner)
         self.commit_count = 0
-        self._inner = inner
         self._plan = plan
 
     def __repr__(self) -> str:
@@ -58,106 +56,6 @@ class FaultyStore:
                 raise _struck(ordinal)
             case None:
                 return self._inner.commit(writes)
-
-    def transaction(self, gid: str) -> Transaction | None:
-        """See ``Store.transaction``."""
-        return self._inner.transaction(gid)
-
-    def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
-        """See ``Store.history``."""
-        return self._inner.history(gid, from_seq)
-
-    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
-        """See ``Store.histories``."""
-        return self._inner.histories(gids, row_max)
-
-    def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
-        """See ``Store.transactions``."""
-        return self._inner.transactions(wanted, before_id=before_id, limit=limit)
-
-    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> list[Transaction]:
-        """See ``Store.claim``."""
-        return self._inner.claim(node, now_at, limit, workflows)
-
-    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
-        """See ``Store.next_wake_at``."""
-        return self._inner.next_wake_at(workflows)
-
-    def owned(self, node: str) -> list[str]:
-        """See ``Store.owned``."""
-        return self._inner.owned(node)
-
-    def nudged(self, node: str, since_at: float) -> list[str]:
-        """See ``Store.nudged``."""
-        return self._inner.nudged(node, since_at)
-
-    def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
-        """See ``Store.beat``."""
-        self._inner.beat(node, now_at, alive_until_at)
-
-    def release(self, node: str, now_at: float) -> None:
-        """See ``Store.release``."""
-        self._inner.release(node, now_at)
-
-    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
-        """See ``Store.kv_page``."""
-        return self._inner.kv_page(category, key, before_id=before_id, limit=limit)
-
-    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
-        """See ``Store.kv_put``."""
-        self._inner.kv_put(category, key, value, version=version, now_at=now_at)
-
-    def kv_delete(self, category: str, key: str) -> bool:
-        """See ``Store.kv_delete``."""
-        return self._inner.kv_delete(category, key)
-
-    def empty(self) -> None:
-        """See ``Store.empty``."""
-        self._inner.empty()
-
-    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
-        """See ``Store.declare``."""
-        self._inner.declare(node, workflows)
-
-    def loaded(self, now_at: float) -> set[tuple[str, str]]:
-        """See ``Store.loaded``."""
-        return self._inner.loaded(now_at)
-
-    def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
-        """See ``PlaceStore.admit``."""
-        return self._inner.admit(node, now_at, limit, rules)
-
-    def put_back(self, gid: str, node: str) -> bool:
-        """See ``PlaceStore.put_back``."""
-        return self._inner.put_back(gid, node)
-
-    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
-        """See ``PlaceStore.waiting_places``."""
-        return self._inner.waiting_places(gids)
-
-    def put_schedule(self, schedule: CronSchedule) -> None:
-        """See ``ScheduleStore.put_schedule``."""
-        self._inner.put_schedule(schedule)
-
-    def delete_schedule(self, name: str) -> bool:
-        """See ``ScheduleStore.delete_schedule``."""
-        return self._inner.delete_schedule(name)
-
-    def schedules(self) -> list[CronSchedule]:
-        """See ``ScheduleStore.schedules``."""
-        return self._inner.schedules()
-
-    def due_schedules(self, now_at: float) -> tuple[list[CronSchedule], float | None]:
-        """See ``ScheduleStore.due_schedules``."""
-        return self._inner.due_schedules(now_at)
-
-    def tick(self, tick: Tick) -> bool:
-        """See ``ScheduleStore.tick``."""
-        return self._inner.tick(tick)
-
-    def close(self) -> None:
-        """See ``Store.close``."""
-        self._inner.close()
 
 
 def _struck(ordinal: int) -> JournalUnavailable:

@@ -10,7 +10,7 @@ Run a world under trio's ``MockClock(autojump_threshold=0)``: days pass in milli
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import trio
@@ -24,10 +24,10 @@ from flowtx_engine.calls.performer import Calls
 from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.memory import MemoryStore
-from flowtx_engine.journal.places import Admitted, LimitRule
-from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
-from flowtx_engine.journal.schedules import CronSchedule, Tick
+from flowtx_engine.journal.records import Filter, Transaction, Write
+from flowtx_engine.journal.schedules import Tick
 from flowtx_engine.journal.store import Store, WriteResult
+from flowtx_engine.journal.store_before import StoreBefore
 from flowtx_engine.kernel.events import Event
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.runtime.clock import TrioClock
@@ -248,14 +248,12 @@ class _Performer:
         return outcome
 
 
-class _Store:
+class _Store(StoreBefore):
     """The store as one life sees it, with the schedule's faults around every commit."""
 
-    is_local = True
-
     def __init__(self, life: _Life, inner: Store) -> None:
+        super().__init__(inner)
         self._life = life
-        self._inner = inner
 
     def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
         self._life.check_alive()
@@ -276,75 +274,9 @@ class _Store:
             raise JournalUnavailable("the answer of the commit was lost (simulated)")
         return result
 
-    def transaction(self, gid: str) -> Transaction | None:
-        return self._alive().transaction(gid)
-
-    def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
-        return self._alive().history(gid, from_seq)
-
-    def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
-        return self._alive().histories(gids, row_max)
-
-    def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
-        return self._alive().transactions(wanted, before_id=before_id, limit=limit)
-
-    def claim(self, node: str, now_at: float, limit: int, workflows: Sequence[tuple[str, str]]) -> list[Transaction]:
-        return self._alive().claim(node, now_at, limit, workflows)
-
-    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
-        return self._alive().next_wake_at(workflows)
-
-    def owned(self, node: str) -> list[str]:
-        return self._alive().owned(node)
-
-    def nudged(self, node: str, since_at: float) -> list[str]:
-        return self._alive().nudged(node, since_at)
-
     def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
         if trio.current_time() >= self._life.stalled_until:
-            self._alive().beat(node, now_at, alive_until_at)
-
-    def release(self, node: str, now_at: float) -> None:
-        self._alive().release(node, now_at)
-
-    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
-        return self._alive().kv_page(category, key, before_id=before_id, limit=limit)
-
-    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
-        self._alive().kv_put(category, key, value, version=version, now_at=now_at)
-
-    def kv_delete(self, category: str, key: str) -> bool:
-        return self._alive().kv_delete(category, key)
-
-    def empty(self) -> None:
-        self._alive().empty()
-
-    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
-        self._alive().declare(node, workflows)
-
-    def loaded(self, now_at: float) -> set[tuple[str, str]]:
-        return self._alive().loaded(now_at)
-
-    def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
-        return self._alive().admit(node, now_at, limit, rules)
-
-    def put_back(self, gid: str, node: str) -> bool:
-        return self._alive().put_back(gid, node)
-
-    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
-        return self._alive().waiting_places(gids)
-
-    def put_schedule(self, schedule: CronSchedule) -> None:
-        self._alive().put_schedule(schedule)
-
-    def delete_schedule(self, name: str) -> bool:
-        return self._alive().delete_schedule(name)
-
-    def schedules(self) -> list[CronSchedule]:
-        return self._alive().schedules()
-
-    def due_schedules(self, now_at: float) -> tuple[list[CronSchedule], float | None]:
-        return self._alive().due_schedules(now_at)
+            super().beat(node, now_at, alive_until_at)
 
     def tick(self, tick: Tick) -> bool:
         self._life.check_alive()
@@ -354,6 +286,8 @@ class _Store:
     def close(self) -> None:
         """The world keeps its store: what a life closes is its own way to it."""
 
-    def _alive(self) -> Store:
+    @property
+    def _store(self) -> Store:
+        """A dead process asks nothing."""
         self._life.check_alive()
         return self._inner

@@ -8,7 +8,7 @@ decoded; listing and claiming many does not, but leaves that one as it is stored
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,20 +24,20 @@ from flowtx_engine.journal.codec import (
 )
 from flowtx_engine.journal.errors import JournalUnavailable, UnreadablePayload, UnstorableWrite
 from flowtx_engine.journal.places import Admitted, LimitRule
-from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.journal.records import Filter, JournalRow, NewTransaction, RowChange, Transaction, Write
 from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.store import Store, WriteResult
+from flowtx_engine.journal.store_before import StoreBefore
 
 _PAYLOADS_OF_CHANGE: tuple[PayloadField, ...] = ("options", "result")
 _TEXTS_OF_CHANGE: tuple[PayloadField, ...] = ("reason", "last_error")
 
 
-class EncodedStore:
+class EncodedStore(StoreBefore):
     """A ``Store`` behind a codec; closing it closes the store."""
 
     def __init__(self, inner: Store, codec: PayloadCodec) -> None:
-        self.is_local = inner.is_local
-        self._inner = inner
+        super().__init__(inner)
         self._codec = codec
 
     def __repr__(self) -> str:
@@ -162,53 +162,9 @@ class EncodedStore:
             last_error=decode_text(codec, row.last_error, _of_row(gid, "last_error")),
         )
 
-    # --- what holds no payload ---
-
-    def next_wake_at(self, workflows: Sequence[tuple[str, str]]) -> float | None:
-        """See ``Store.next_wake_at``."""
-        return self._inner.next_wake_at(workflows)
-
-    def owned(self, node: str) -> list[str]:
-        """See ``Store.owned``."""
-        return self._inner.owned(node)
-
-    def nudged(self, node: str, since_at: float) -> list[str]:
-        """See ``Store.nudged``."""
-        return self._inner.nudged(node, since_at)
-
-    def beat(self, node: str, now_at: float, alive_until_at: float) -> None:
-        """See ``Store.beat``."""
-        self._inner.beat(node, now_at, alive_until_at)
-
-    def release(self, node: str, now_at: float) -> None:
-        """See ``Store.release``."""
-        self._inner.release(node, now_at)
-
     # Key-values are shared facts such as topics, and no payloads: they are kept as they are.
 
-    def kv_page(self, category: str, key: str, *, before_id: int | None, limit: int) -> list[KvEntry]:
-        """See ``Store.kv_page``."""
-        return self._inner.kv_page(category, key, before_id=before_id, limit=limit)
-
-    def kv_put(self, category: str, key: str, value: str, *, version: int, now_at: float) -> None:
-        """See ``Store.kv_put``."""
-        self._inner.kv_put(category, key, value, version=version, now_at=now_at)
-
-    def kv_delete(self, category: str, key: str) -> bool:
-        """See ``Store.kv_delete``."""
-        return self._inner.kv_delete(category, key)
-
-    def empty(self) -> None:
-        """See ``Store.empty``."""
-        self._inner.empty()
-
-    def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:
-        """See ``Store.declare``."""
-        self._inner.declare(node, workflows)
-
-    def loaded(self, now_at: float) -> set[tuple[str, str]]:
-        """See ``Store.loaded``."""
-        return self._inner.loaded(now_at)
+    # --- limits and schedules ---
 
     def admit(self, node: str, now_at: float, limit: int, rules: Sequence[LimitRule]) -> Admitted:
         """See ``PlaceStore.admit``."""
@@ -216,22 +172,10 @@ class EncodedStore:
         rows = tuple(self._decoded_if_possible(row) for row in admitted.transactions)
         return msgspec.structs.replace(admitted, transactions=rows)
 
-    def put_back(self, gid: str, node: str) -> bool:
-        """See ``PlaceStore.put_back``."""
-        return self._inner.put_back(gid, node)
-
-    def waiting_places(self, gids: Sequence[str]) -> Mapping[str, str]:
-        """See ``PlaceStore.waiting_places``."""
-        return self._inner.waiting_places(gids)
-
     def put_schedule(self, schedule: CronSchedule) -> None:
         """See ``ScheduleStore.put_schedule``."""
         input = encode_payload(self._codec, schedule.input, _of_schedule(schedule))
         self._inner.put_schedule(msgspec.structs.replace(schedule, input=input))
-
-    def delete_schedule(self, name: str) -> bool:
-        """See ``ScheduleStore.delete_schedule``."""
-        return self._inner.delete_schedule(name)
 
     def schedules(self) -> list[CronSchedule]:
         """See ``ScheduleStore.schedules``; an input that cannot be decoded stays as it is stored."""
@@ -253,10 +197,6 @@ class EncodedStore:
         except (UnreadablePayload, JournalUnavailable):
             return schedule
         return msgspec.structs.replace(schedule, input=input)
-
-    def close(self) -> None:
-        """See ``Store.close``."""
-        self._inner.close()
 
 
 def _of_schedule(schedule: CronSchedule) -> PayloadContext:
