@@ -22,6 +22,7 @@ from flowtx.dtm.http import make_app
 from flowtx.dtm.listening import BACKLOG_MAX, listen
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.orders import STEPS_MAX
+from flowtx.dtm.pages import PAGES
 from flowtx.dtm.routes import Answer
 from flowtx.dtm.test_mode import make_control_app
 from flowtx.observers.metrics import CONTENT_TYPE
@@ -83,7 +84,7 @@ async def serve(
                 control_app = make_control_app(engine.by_hand())
                 beside.start_soon(_serve_app, control_app, settings, control, trio.sleep_forever)
                 say_test_mode(url_of(control))
-            pages = {METRICS_PATH: lambda: Answer(200, watch.metrics.text(), CONTENT_TYPE)}
+            pages = {**PAGES, METRICS_PATH: lambda: Answer(200, watch.metrics.text(), CONTENT_TYPE)}
             app = make_app(engine, settings, served=watch.served, pages=pages)
             task_status.started(url_of(listener))
             await _serve_app(app, settings, listener, until_shutdown)

@@ -10,6 +10,7 @@ import pytest
 
 from flowtx.cli.main import COMMANDS, main
 from flowtx.config.dtm_keys import DTM_KEYS
+from flowtx.dtm.pages import PAGES
 from flowtx.dtm.routes import JSON_RPC_PATH, NAMED_ROUTES, PING_PATH, ROUTES
 from flowtx.settings import Settings, names, variable_of
 
@@ -98,7 +99,9 @@ def test_every_key_of_dtm_stands_in_the_settings_page(docs: Mapping[str, str]) -
 
 def test_every_route_has_its_heading_and_nothing_else_has(docs: Mapping[str, str]) -> None:
     named = [f"{method} {path}{{name}}" for method, path in NAMED_ROUTES]
-    routes = {*(f"{method} {path}" for method, path in ROUTES), *named, f"POST {JSON_RPC_PATH}", f"ANY {PING_PATH}"}
+    pages = [f"GET {path}" for path in PAGES]
+    others = [f"POST {JSON_RPC_PATH}", f"ANY {PING_PATH}"]
+    routes = {*(f"{method} {path}" for method, path in ROUTES), *named, *others, *pages}
     headings = {heading for heading in sections(docs["docs/reference/http-api.md"]) if "/" in heading}
     assert headings == routes
 

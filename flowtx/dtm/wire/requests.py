@@ -156,7 +156,7 @@ READERS: Mapping[str, Reader] = {
 _Int64 = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
 
 
-class _CommonRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class CommonRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The request as nearly every client writes it: what fits here means the same to the slow reader.
 
     Keys in another case, unknown fields and wrong types do not fit, so that the slow reader decides about them.
@@ -181,11 +181,11 @@ class _CommonRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     passthrough_headers: list[str] | None = None  # sent by the Python and PHP clients, used by no server
 
 
-_common = msgspec.json.Decoder(_CommonRequest)
-_COMMON_FIELDS = tuple(name for name in _CommonRequest.__struct_fields__ if name in READERS)
+_common = msgspec.json.Decoder(CommonRequest)
+_COMMON_FIELDS = tuple(name for name in CommonRequest.__struct_fields__ if name in READERS)
 
 
-def _common_fields(common: _CommonRequest) -> dict[str, Any]:
+def _common_fields(common: CommonRequest) -> dict[str, Any]:
     """The fields that are there and not null."""
     fields: dict[str, Any] = {}
     for name in _COMMON_FIELDS:
