@@ -1,6 +1,7 @@
 """``flowtx db``: the schema of a database, and what it holds.
 
 The law of this file: ``show`` changes nothing, and ``upgrade`` changes the schema and nothing else.
+``import-dtm`` has a file of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from flowtx.cli.import_dtm import import_dtm
 from flowtx.cli.options import db_option, examples, json_option
 from flowtx.cli.printing import print_json, print_pictures, styled_status
 from flowtx_engine.journal.sql import StoreDescription, Upgrade, open_sqlite, upgrade_store
@@ -38,6 +40,9 @@ class Upgraded(msgspec.Struct, frozen=True, kw_only=True):
 @click.group()
 def db() -> None:
     """Look after the database: its schema and what it holds."""
+
+
+db.add_command(import_dtm)
 
 
 @db.command(epilog=examples("flowtx db upgrade", "flowtx db upgrade --db sqlite:///bank.db"))

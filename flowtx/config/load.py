@@ -20,7 +20,7 @@ from flowtx.config.yaml_file import read_file
 from flowtx.settings import PREFIX, Settings, SettingsError, default_of, names, variable_of
 
 DEFAULT = "default"
-OTHER_VARIABLES = frozenset({"FLOWTX_CONFIG", "FLOWTX_DEBUG"})
+OTHER_VARIABLES = frozenset({"FLOWTX_CONFIG", "FLOWTX_DEBUG", "FLOWTX_DTM_STORE"})
 """Variables that are no setting."""
 
 

@@ -69,10 +69,10 @@ def replayed(row: Transaction, events: Iterable[Event]) -> Replayed:
     try:
         for event in events:
             for order in kernel.feed(event):
-                if isinstance(order, Asked) and (place := _place_of(order)) is not None:
+                if isinstance(order, Asked) and (place := place_of(order)) is not None:
                     places[order.address] = place
             known += 1
-        waiting = [place for asked in kernel.waiting if (place := _place_of(asked)) is not None]
+        waiting = [place for asked in kernel.waiting if (place := place_of(asked)) is not None]
     except NondeterminismError:  # other code wrote it: what is known up to there is shown
         waiting = []
     finally:
@@ -80,7 +80,8 @@ def replayed(row: Transaction, events: Iterable[Event]) -> Replayed:
     return Replayed(places=places, waiting=waiting, known=known)
 
 
-def _place_of(asked: Asked) -> Place | None:
+def place_of(asked: Asked) -> Place | None:
+    """What a participant is asked; None for what no participant is."""
     command = asked.command
     if isinstance(command, Sleep) or not isinstance(command.call.target, RemoteTarget):
         return None
