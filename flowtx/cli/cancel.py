@@ -21,9 +21,9 @@ from flowtx_engine.runtime.telling import putting
 @codec_option
 @json_option
 def cancel(*, gid: str, reason: str, db: str, codec: str | None, as_json: bool) -> None:
-    """Cancel the transaction GID: it unwinds, and takes back what it did.
+    """Cancel the transaction GID: it takes back what it did.
 
-    A run that has returned already, and only makes good what waited for its success, is not taken back any more.
+    Its workflow unwinds first. A run that has returned already, and only makes good what waited for its success, is not taken back any more.
     """
     with reading(db, codec) as store:
         row = tell(store, gid, putting(Cancelled(reason=reason)))

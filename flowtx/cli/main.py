@@ -35,12 +35,10 @@ COMMANDS: Mapping[str, Lazy] = MappingProxyType(
         "list": Lazy("flowtx.cli.list:list_", "List transactions, newest first."),
         "show": Lazy("flowtx.cli.show:show", "Show the transaction GID and its journal."),
         "signal": Lazy("flowtx.cli.signal:signal", "Send the signal NAME to the transaction GID."),
-        "cancel": Lazy(
-            "flowtx.cli.cancel:cancel", "Cancel the transaction GID: it unwinds, and takes back what it did."
-        ),
+        "cancel": Lazy("flowtx.cli.cancel:cancel", "Cancel the transaction GID: it takes back what it did."),
         "stop": Lazy(
             "flowtx.cli.stop:stop",
-            "End the transaction GID by force: it has failed, nothing more is called, and nothing is taken back.",
+            "End the transaction GID by force: nothing is taken back.",
         ),
         "decide": Lazy("flowtx.cli.decide:decide", "Say what became of a step of GID that may be made once only."),
         "lint": Lazy("flowtx.cli.lint:lint", "Find in Python files what breaks the replay of their workflows."),
