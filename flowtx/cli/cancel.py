@@ -23,7 +23,8 @@ from flowtx_engine.runtime.telling import putting
 def cancel(*, gid: str, reason: str, db: str, codec: str | None, as_json: bool) -> None:
     """Cancel the transaction GID: it takes back what it did.
 
-    Its workflow unwinds first. A run that has returned already, and only makes good what waited for its success, is not taken back any more.
+    Its workflow unwinds first. A run that has returned already, and only makes good what waited for its success, is not
+    taken back any more.
     """
     with reading(db, codec) as store:
         row = tell(store, gid, putting(Cancelled(reason=reason)))

@@ -23,7 +23,8 @@ from flowtx_engine.runtime.telling import putting
 def stop(*, gid: str, reason: str, db: str, codec: str | None, as_json: bool) -> None:
     """End the transaction GID by force: nothing is taken back.
 
-    It has failed then, and nothing more is called. For what can never end by itself. What its participants did stays done: see `flowtx show GID`.
+    It has failed then, and nothing more is called. For what can never end by itself. What its participants did stays
+    done: see `flowtx show GID`.
     """
     with reading(db, codec) as store:
         row = tell(store, gid, putting(Stopped(reason=reason)))
