@@ -12,6 +12,7 @@ import json
 import os
 import random
 import re
+import secrets
 import signal
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from flowtx_engine.calls.http_types import HttpFault, HttpRequest
 
 ROUND_COUNT = 50
 CLIENT_COUNT = 8
+RUN = f"k-{secrets.token_hex(4)}"
+"""What the gids of this run begin with."""
 ACCOUNTS = ("a", "b", "c", "d")
 OPENING = 10_000_000
 RunServer = Callable[..., AbstractAsyncContextManager[tuple[trio.Process, str]]]
@@ -46,6 +49,8 @@ class Bank:
         self.call_count += 1
         parts = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if not query.get("gid", "").startswith(RUN):  # for whoever had this port before
+            return 404, b"nobody here knows of that"
         branch, op = (query["gid"], query["branch_id"]), query["op"]
         if parts.path == "/refuse" and op == "action":
             return 409, b"no such account"
@@ -98,7 +103,7 @@ class Load:
     def saga(self, dice: random.Random) -> tuple[str, bool, bytes]:
         """The next transfer: its gid, whether it will be refused, and the request body."""
         self.sent_count += 1
-        gid = f"k-{self.sent_count}"
+        gid = f"{RUN}-{self.sent_count}"
         source, target = dice.sample(ACCOUNTS, 2)
         is_refused = dice.random() < 0.3
         second = "refuse" if is_refused else "book"

@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 import flowtx
 from examples.bank import local
 from examples.bank.transfer import Transfer, transfer
-from flowtx_dsl.current import CurrentStep, set_current_step
+from flowtx_dsl.current import CurrentStep, reset_current_step, set_current_step
 
 PAIRS = [(local.withdraw, local.withdraw_back, -100), (local.deposit, local.deposit_back, 100)]
 
 
 def ask(fn: Callable[[str, int], None], gid: str, address: str) -> None:
     """Call a step's function as the engine would."""
-    set_current_step(CurrentStep(gid=gid, address=address, key=f"{gid}/{address}", attempt=1))
-    fn("alice", 100)
+    before = set_current_step(CurrentStep(gid=gid, address=address, key=f"{gid}/{address}", attempt=1))
+    try:
+        fn("alice", 100)
+    finally:
+        reset_current_step(before)
 
 
 @settings(max_examples=40)  # each makes a database, and a busy disk takes its time
