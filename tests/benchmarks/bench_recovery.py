@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -53,10 +52,14 @@ async def order(tx: flowtx.Tx, number: int) -> int:
 async def begin(url: str, count: int) -> None:
     """Begin all, wait until every first step is in the journal, and die."""
     async with flowtx.open(url, limits=flowtx.EngineLimits(active_max=count)) as engine:
+
+        async def begin_one(number: int) -> None:
+            await engine.start(order, number, gid=f"order-{number}")
+
         for start in range(0, count, BATCH):
             async with trio.open_nursery() as nursery:
                 for number in range(start, min(start + BATCH, count)):
-                    nursery.start_soon(partial(engine.start, order, number, gid=f"order-{number}"))
+                    nursery.start_soon(begin_one, number)
         last = await engine.transactions(limit=BATCH)
         while any([len(await engine.history(row.gid)) < 2 for row in last]):  # noqa: ASYNC110 - the journal sets no event
             await trio.sleep(0.05)
