@@ -7,11 +7,12 @@ a workflow's state. Live running and replay are the same code: replay is feeding
 
 Phases::
 
-    new --Began--> running --root returns--> confirming ----all done--> ended (succeed)
-                      |                          ^
-                      |  child --root returns--> held --Cancelled--+
-                      |                                            v
-                      +------root raises---> compensating --all done--> ended (failed)
+    new ------Began-----> running, or delayed until the Fired of its start
+    running --returns---> confirming; a child is held until Kept, and compensates when it is Cancelled instead
+    running --restarts--> confirming, then restarting: the beginning of the next journal is the end of this one
+    running --raises----> compensating
+    confirming, all done -> ended (succeed)
+    compensating, all done -> ended (failed)
 
 What has nothing to confirm or to compensate ends at once. Stopped ends a run from anywhere: failed, nothing
 compensated. A run that begins later is ``delayed`` between Began and the Fired of its start: nothing of its workflow

@@ -334,11 +334,9 @@ class Loop(ABC):
             task.asked = asked
             self._asked[address] = asked
             if isinstance(command, Step):
-                if command.compensation is not None:
+                if command.compensation is not None or command.confirmation is not None:
                     self._registered[address] = Registered(address, command)
-                if command.confirmation is not None:
-                    self._registered[address] = Registered(address, command)
-                    self._confirms = True
+                    self._confirms = self._confirms or command.confirmation is not None
                 if command.is_once:
                     self.has_once = True
                     asked.entry = self._registered.get(address)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from flowtx_dsl.errors import NoSuchTransaction, Unanswered
-from flowtx_engine.journal.codec import refuse_encoded_row
+from flowtx_dsl.errors import Unanswered
 from flowtx_engine.kernel.dialogue import Answer
 from flowtx_engine.kernel.kernel import Kernel
-from flowtx_engine.runtime.history import event_of
+from flowtx_engine.runtime.looking import events_of, must_find
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.replay import replayed
 from flowtx_engine.runtime.tools import Tools
@@ -36,13 +35,9 @@ class Asking:
         if kernel is not None:
             yield kernel
             return
-        row = await self._tools.journal.transaction(gid)
-        if row is None:
-            raise NoSuchTransaction(f"no transaction has the gid {gid}")
-        refuse_encoded_row(row)
+        row = await must_find(self._tools.journal, gid)
         workflow = self._node.registry.find(row.workflow, row.version)
-        events = [event_of(stored) for stored in await self._tools.journal.history(gid)]
-        kernel = replayed(workflow, row.input, events, gid=gid)
+        kernel = replayed(workflow, row.input, await events_of(self._tools.journal, gid), gid=gid)
         try:
             yield kernel
         finally:

@@ -27,7 +27,6 @@ from flowtx_dsl.errors import (
 )
 from flowtx_dsl.workflow import AnyWorkflow, Workflow
 from flowtx_engine.calls.attempt import Performer
-from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.records import Filter, NewPlace, Transaction
@@ -39,10 +38,10 @@ from flowtx_engine.runtime.by_hand import ByHand
 from flowtx_engine.runtime.children import Children
 from flowtx_engine.runtime.clock import Clock, SystemClock
 from flowtx_engine.runtime.deciding import deciding
-from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.judge import too_long
 from flowtx_engine.runtime.kv import KeyValues
 from flowtx_engine.runtime.limits import EngineLimits
+from flowtx_engine.runtime.looking import events_of, must_find
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide
 from flowtx_engine.runtime.registry import Registry
@@ -251,7 +250,7 @@ class Engine:
 
     async def history(self, gid: str) -> list[Event]:
         """A transaction's journal, in order; empty when there is none."""
-        return [event_of(row) for row in await self._journal.history(gid)]
+        return await events_of(self._journal, gid)
 
     async def tasks(self, gid: str) -> RunView:
         """What a run waits for: its tasks as a tree, each with the line it waits at; see ``flowtx.RunView``.
@@ -263,7 +262,7 @@ class Engine:
         view = driver.view() if driver is not None else None
         if view is not None and view.phase != "new":
             return view
-        row = await self._must_have(gid)
+        row = await must_find(self._journal, gid)
         workflow = self._node.registry.find(row.workflow, row.version)
         return view_of_history(workflow, row.input, await self.history(gid), gid=gid)
 
@@ -423,7 +422,7 @@ class Engine:
             try:
                 await self._journal.append(write)
             except ConflictError:
-                return await self._must_have(gid), False
+                return await must_find(self._journal, gid), False
             except JournalUnavailable:
                 self._node.answer_was_lost()
                 raise
@@ -443,7 +442,7 @@ class Engine:
         if driver is not None and not driver.is_resting:
             told = await self._watch.wait(gid, timeout_s)
             return told if told is not None else driver.transaction
-        return driver.transaction if driver is not None else await self._must_have(gid)
+        return driver.transaction if driver is not None else await must_find(self._journal, gid)
 
     # -- inside
 
@@ -459,20 +458,13 @@ class Engine:
         if len(payload) > self.limits.payload_bytes_max:
             raise too_long(what, len(payload), self.limits.payload_bytes_max)
 
-    async def _must_have(self, gid: str) -> Transaction:
-        row = await self._journal.transaction(gid)
-        if row is None:
-            raise NoSuchTransaction(f"no transaction has the gid {gid}")
-        refuse_encoded_row(row)
-        return row
-
     async def _until_final(self, gid: str) -> Transaction:
         while True:
             if gid in self._node.stuck:
                 raise self._node.stuck[gid]
             driver = self._node.active.get(gid)
             if driver is None:
-                row = await self._must_have(gid)
+                row = await must_find(self._journal, gid)
                 if row.is_final:
                     return row
                 if gid not in self._node.active and gid not in self._node.stuck:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import trio
 
-from flowtx_dsl.errors import FlowtxError, NoSuchTransaction
-from flowtx_engine.journal.codec import refuse_encoded_row
+from flowtx_dsl.errors import FlowtxError
 from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Began, Event, External, Signalled, Stopped
-from flowtx_engine.runtime.history import event_of
+from flowtx_engine.runtime.looking import events_of, must_find
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide, Told, stopped, write_of
 from flowtx_engine.runtime.tools import Tools
@@ -56,13 +55,10 @@ class Telling:
         """Append what ``decide`` makes of a transaction as it stands, and return its row; see ``Engine.tell``."""
         while True:
             # In this order: if the row is newer than the journal that was read, the fence says so.
-            events = [event_of(stored) for stored in await self._tools.journal.history(gid)]
-            row = await self._tools.journal.transaction(gid)
-            if row is None:
-                raise NoSuchTransaction(f"no transaction has the gid {gid}")
+            events = await events_of(self._tools.journal, gid)
+            row = await must_find(self._tools.journal, gid)
             if not events:
                 continue  # it was stored between the two looks
-            refuse_encoded_row(row)
             told = decide(row, events)
             if told is None:
                 return row
