@@ -39,7 +39,7 @@ from flowtx_engine.kernel.events import (
     Succeeded,
     Updated,
 )
-from flowtx_engine.kernel.kernel import START
+from flowtx_engine.kernel.life import START
 from flowtx_engine.runtime.history import reason_of
 
 Mood = Literal["good", "bad", "waiting", "plain"]

@@ -7,27 +7,15 @@ Cancellation is thrown only into a task that waits, as in trio.
 
 from __future__ import annotations
 
-import math
-import random
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from collections.abc import Callable
 
-from flowtx_dsl import structured
-from flowtx_dsl.commands import Command, Confirm, Settling, Sleep, Step
+from flowtx_dsl.commands import Sleep, Step
 from flowtx_dsl.errors import Cancelled, FlowtxError, RunClosed, WorkflowError
-from flowtx_engine.kernel.channels import Buffer, ReceiveEnd, SendEnd
-from flowtx_engine.kernel.dialogue import Dialogue
 from flowtx_engine.kernel.foreign import foreign_await, hide_loop, show_loop
-from flowtx_engine.kernel.nurseries import NurseryBlock
-from flowtx_engine.kernel.scopes import Scope
 from flowtx_engine.kernel.settling import Registered
 from flowtx_engine.kernel.tasks import Abandoned, Ask, Asked, Order, Task, Turn, Wait
-from flowtx_engine.kernel.waits import HappensOnce, checkpoint
-
-T = TypeVar("T")
 
 FOREIGN_AWAITS_MAX = 100
 """A coroutine that keeps awaiting foreign things after so many refusals is closed."""
@@ -38,7 +26,7 @@ TURNS_MAX = 1_000_000
 
 
 class Loop(ABC):
-    """The tasks of one run; is the ``Run`` behind its ``Tx``, and the ``Scheduler`` of its scopes and nurseries."""
+    """The tasks of one run; the ``Scheduler`` of its scopes and nurseries."""
 
     __slots__ = (
         "_asked",
@@ -46,7 +34,6 @@ class Loop(ABC):
         "_confirms",
         "_current",
         "_deciding",
-        "_dialogue",
         "_doubtful",
         "_given_up",
         "_orders",
@@ -55,22 +42,18 @@ class Loop(ABC):
         "_refusal_count",
         "_registered",
         "_root",
-        "_seed",
         "_seq",
         "_timers",
         "_withdrawn",
         "gid",
         "has_once",
         "is_closed",
-        "is_prepared",
     )
 
     def __init__(self, gid: str) -> None:
         self.gid = gid
-        self._seed = gid  # of the dice
         self._refusal_count = 0
         self.is_closed = False
-        self.is_prepared = False
         self._at: float = 0.0
         self._seq: int = 0
         self._ready: deque[Task] = deque()
@@ -86,7 +69,6 @@ class Loop(ABC):
         self._deciding: dict[str, Task] = {}  # what waits to know whether it must take such a step back
         self._registered: dict[str, Registered] = {}
         self._confirms = False  # whether anything registered is due after success; most runs have nothing
-        self._dialogue: Dialogue | None = None
         self._orders: list[Order] = []
 
     @property
@@ -117,6 +99,11 @@ class Loop(ABC):
         root = [] if self._root is None or getattr(self._root.coro, "cr_frame", None) is None else [self._root]
         return [*root, *self._others]
 
+    @property
+    def registered(self) -> dict[str, Registered]:
+        """What is due when the run ends, by address."""
+        return self._registered
+
     def close(self) -> None:
         """Drop the run: its coroutines are closed, and whatever their ``finally`` blocks ask for is refused."""
         self.is_closed = True
@@ -130,103 +117,12 @@ class Loop(ABC):
         finally:
             show_loop(hidden)
 
-    # -- what Tx uses (the Run protocol)
+    # -- what scopes, nurseries, events and channels use (the Scheduler protocol)
 
     def now_at(self) -> float:
         """The time of the event being fed, in seconds since the epoch."""
         self.speaking()
         return self._at
-
-    def dice(self) -> random.Random:
-        """The running task's generator."""
-        return self.speaking().dice(self._seed)
-
-    def ask(self, command: Command) -> Awaitable[object]:
-        """Hand a command over."""
-        self.speaking()
-        return Ask(command)
-
-    def checkpoint(self) -> Awaitable[None]:
-        """Let others run."""
-        return checkpoint(self)
-
-    def open_nursery(self, where: str) -> AbstractAsyncContextManager[structured.Nursery]:
-        """The block of a nursery."""
-        self.speaking()
-        return NurseryBlock(self, where)
-
-    def open_scope(
-        self, *, deadline_at: float = math.inf, after_s: float = math.inf, shield: bool, fails: bool = False, where: str
-    ) -> structured.CancelScope:
-        """A scope, to be entered."""
-        self.speaking()
-        return Scope(self, deadline_at=deadline_at, after_s=after_s, shield=shield, fails=fails, where=where)
-
-    def make_event(self) -> structured.Event:
-        """An event."""
-        self.speaking()
-        return HappensOnce(self)
-
-    def open_channel(
-        self, max_buffer_size: float, item: type[T]
-    ) -> tuple[structured.SendChannel[T], structured.ReceiveChannel[T]]:
-        """Both ends of a channel."""
-        self.speaking()
-        if max_buffer_size != math.inf and not (isinstance(max_buffer_size, int) and max_buffer_size >= 0):
-            raise WorkflowError(
-                f"tx.open_memory_channel({max_buffer_size!r}): expected a whole number of at least zero, or math.inf"
-            )
-        buffer = Buffer[T](self, max_buffer_size)
-        return SendEnd(buffer), ReceiveEnd(buffer)
-
-    def take_signal(self, name: str) -> Awaitable[object]:
-        """The next signal of a name."""
-        self.speaking()
-        return self.dialogue.signals(name).take()
-
-    def take_update(self, name: str) -> Awaitable[object]:
-        """The next update of a name, with its key."""
-        self.speaking()
-        return self.dialogue.updates(name).take()
-
-    def answer(self, key: str, value: bytes, error: Exception | None) -> None:
-        """Answer an update."""
-        self.dialogue.answer(key, value, error)
-
-    def guard(self, name: str, check: Callable[[bytes], None]) -> None:
-        """Check updates of a name before they are taken."""
-        self.speaking()
-        self.dialogue.guard(name, check)
-
-    def expose(self, name: str, fn: Callable[..., object]) -> None:
-        """Answer queries of a name."""
-        self.speaking()
-        self.dialogue.expose(name, fn)
-
-    def register(self, command: Settling) -> None:
-        """Note what is due when the run ends; it takes a number like everything that is asked for."""
-        address = self.speaking().next_address()
-        self._registered[address] = Registered(address, command)
-        self._confirms = self._confirms or isinstance(command, Confirm)
-
-    def submitted(self) -> None:
-        """The run is no longer only prepared."""
-        self.speaking()
-        self.is_prepared = False
-
-    @property
-    def dialogue(self) -> Dialogue:
-        """What this run and those outside say to each other."""
-        if self._dialogue is None:
-            self._dialogue = Dialogue(self)
-        return self._dialogue
-
-    @property
-    def registered(self) -> dict[str, Registered]:
-        """What is due when the run ends, by address."""
-        return self._registered
-
-    # -- what scopes, nurseries, events and channels use (the Scheduler protocol)
 
     def speaking(self) -> Task:
         """The task that is speaking; raises ``RunClosed`` when none can."""

@@ -15,12 +15,12 @@ from flowtx_dsl.error_codec import decode_error, encode_error
 from flowtx_dsl.errors import FlowtxError
 from flowtx_dsl.errors import Refused as RefusedError
 from flowtx_engine.kernel import mismatch
-from flowtx_engine.kernel.events import Decided, Doubted, Failed, Refused, Started, Succeeded
-from flowtx_engine.kernel.loop import Loop
+from flowtx_engine.kernel.events import Attempted, Decided, Doubted, Failed, Refused, Started, Succeeded
 from flowtx_engine.kernel.tasks import Asked, Wait
+from flowtx_engine.kernel.words import Words
 
 
-class Outcomes(Loop):
+class Outcomes(Words):
     """The part of a run that takes outcomes of steps."""
 
     __slots__ = ()
@@ -43,7 +43,16 @@ class Outcomes(Loop):
                     registered.result = bytes(fact.value)
         self._answer(asked, value, None)
 
-    def _take_error(self, asked: Asked, fact: Refused | Failed) -> None:
+    def _take_attempted(self, asked: Asked | None, fact: Attempted) -> None:
+        if asked is not None:
+            asked.attempt_count = fact.attempt
+            asked.fault_count = fact.fault_count
+            asked.retry_at = fact.retry_at
+            asked.error = fact.error
+
+    def _take_error(self, asked: Asked | None, fact: Refused | Failed) -> None:
+        if asked is None:
+            return
         command = asked.command
         assert isinstance(command, Step), f"{self.name}: {asked} was given up, but it is tried for ever"
         if isinstance(fact, Refused) and not command.compensates_refused:
@@ -97,6 +106,11 @@ class Outcomes(Loop):
                     asked.is_started = asked.is_in_doubt = False
             case _:
                 assert_never(fact.verdict)
+
+    def _hasten(self, at: float) -> None:
+        """What is to be attempted later is due now."""
+        for asked in self._asked.values():
+            asked.retry_at = min(asked.retry_at, at)
 
     async def _decision(self, address: str) -> None:
         """Wait until it is known whether a step that may be made once only has happened."""

@@ -19,8 +19,9 @@ from flowtx_dsl.commands import Compensate, Confirm, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_engine.kernel import mismatch
 from flowtx_engine.kernel.events import Attempted, Decided, Doubted, Ended, Event, Failed, Refused, Started, Succeeded
-from flowtx_engine.kernel.kernel import Kernel, Phase
+from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.nurseries import Branches
+from flowtx_engine.kernel.phases import PhaseName
 from flowtx_engine.kernel.tasks import Asked, Task
 
 WaitKind = Literal["step", "compensation", "confirmation", "sleep", "deadline", "start", "task", "nothing"]
@@ -75,7 +76,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     but a person must decide what became of them before they can be taken back.
     """
 
-    phase: Phase | Literal["unknown"]
+    phase: PhaseName | Literal["unknown"]
     tasks: tuple[TaskView, ...] = ()
     deadlines: tuple[Waiting, ...] = ()
     given_up: tuple[Waiting, ...] = ()

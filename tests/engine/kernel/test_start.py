@@ -9,7 +9,8 @@ import pytest
 import flowtx
 from flowtx_dsl.commands import Sleep
 from flowtx_engine.kernel.events import AnyFact, Began, Cancelled, Event, Fired, Stopped
-from flowtx_engine.kernel.kernel import START, Kernel
+from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.kernel.life import START
 
 AT = 1_700_000_000.0
 ran: list[datetime] = []

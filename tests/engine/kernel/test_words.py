@@ -140,7 +140,7 @@ def test_a_run_that_was_past_the_change_keeps_its_old_way() -> None:
     kernel = fed([began(), go(is_unheard=False)])
     assert name_of(kernel.waiting[0].command) == "act"
     assert [asked.address for asked in kernel.waiting] == ["0"]
-    assert kernel.notes == []
+    assert kernel.next_note() is None
     kernel.close()
 
 
@@ -159,7 +159,7 @@ def test_a_run_that_comes_there_later_takes_the_new_way_and_writes_that_down(is_
     assert kernel.next_note() is None
     kernel.close()
     again = fed([began(), go(is_unheard=not is_live), note])
-    assert (name_of(again.waiting[0].command), again.notes) == ("other", [])
+    assert (name_of(again.waiting[0].command), again.next_note()) == ("other", None)
     again.close()
 
 
