@@ -18,7 +18,7 @@ from flowtx.cli.failures import FAILED, Misused
 from flowtx.cli.options import examples, json_option
 from flowtx.cli.printing import print_json
 from flowtx_dsl.lint.findings import Finding
-from flowtx_dsl.lint.lint import lint as lint_source
+from flowtx_dsl.lint.lint import lint_together
 from flowtx_dsl.lint.source import lines_of
 
 Format = Literal["human", "ruff", "json"]
@@ -69,7 +69,7 @@ def lint(*, paths: tuple[Path, ...], form: Format, as_json: bool) -> None:
     files = list(python_files(paths))
     if not files:
         raise Misused(f"there is no Python file in {', '.join(map(str, paths))}")
-    findings = [(finding, text) for file in files for finding, text in findings_in(file)]
+    findings = findings_in(files)
     if form == "json":
         print_json([found(finding) for finding, _ in findings])
     else:
@@ -102,15 +102,19 @@ def _is_source(folder: Path) -> bool:
     return not hidden and not (folder / "pyvenv.cfg").exists()
 
 
-def findings_in(file: Path) -> Iterator[tuple[Finding, str]]:
-    """The findings of a file, each with its source line; raises ``Misused`` when the file cannot be opened."""
-    try:
-        source = file.read_bytes()
-    except OSError as error:
-        raise Misused(f"{file} cannot be read: {error.strerror}") from error
-    lines = lines_of(source.decode(errors="replace"))
-    for finding in lint_source(source, str(file)):
-        yield finding, lines[finding.line - 1] if finding.line <= len(lines) else ""
+def findings_in(files: Sequence[Path]) -> list[tuple[Finding, str]]:
+    """The findings of files, each with its source line; raises ``Misused`` when one cannot be opened."""
+    sources: dict[str, bytes] = {}
+    for file in files:
+        try:
+            sources[str(file)] = file.read_bytes()
+        except OSError as error:
+            raise Misused(f"{file} cannot be read: {error.strerror}") from error
+    findings: list[tuple[Finding, str]] = []
+    for path, found_there in lint_together(sources).items():
+        lines = lines_of(sources[path].decode(errors="replace")) if found_there else ()
+        findings += [(it, lines[it.line - 1] if it.line <= len(lines) else "") for it in found_there]
+    return findings
 
 
 def found(finding: Finding) -> Found:

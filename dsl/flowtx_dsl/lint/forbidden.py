@@ -174,7 +174,9 @@ INSTEAD: Mapping[str, str] = MappingProxyType(
 )
 """What to write instead, where more is known than the rule's own remedy."""
 
-MAKERS = frozenset({"connect", "create_engine", "create_async_engine", "sessionmaker", "socket", "from_url", "client"})
+MAKERS = frozenset(
+    {"default_rng", "connect", "create_engine", "create_async_engine", "sessionmaker", "socket", "from_url", "client"}
+)
 """What gives an object that does I/O later, besides classes."""
 
 _PATH_METHODS = (

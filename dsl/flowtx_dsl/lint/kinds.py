@@ -8,9 +8,11 @@ from __future__ import annotations
 import ast
 from typing import Literal
 
+from flowtx_dsl.lint.bindings import Assigned, Binding, Defined, Function, Parameter
 from flowtx_dsl.lint.forbidden import LISTING_METHODS, LISTINGS
-from flowtx_dsl.lint.scopes import Assigned, Binding, Parameter, Scopes
+from flowtx_dsl.lint.scopes import Scopes
 from flowtx_dsl.lint.syntax import spelled_out
+from flowtx_dsl.lint.uses import is_property
 
 Kind = Literal["set", "path", "listing"]
 
@@ -47,8 +49,10 @@ def kind_of(node: ast.expr, scopes: Scopes, depth: int = DEPTH_MAX) -> Kind | No
             return kind if kind == kind_of(second, scopes, depth - 1) else None
         case ast.NamedExpr(value=value):
             return kind_of(value, scopes, depth - 1)
-        case ast.Attribute(value=value, attr="parent"):
-            return "path" if kind_of(value, scopes, depth - 1) == "path" else None
+        case ast.Attribute(value=value, attr="parent") if kind_of(value, scopes, depth - 1) == "path":
+            return "path"
+        case ast.Attribute(value=ast.Name() as holder, attr=attr):
+            return _kind_of_field(holder, attr, scopes, depth - 1)
         case _:
             return None
 
@@ -59,6 +63,26 @@ def _kind_of_name(node: ast.Name, scopes: Scopes, depth: int) -> Kind | None:
         return None
     kinds: set[Kind | None] = {_kind_of_binding(it, scopes, depth) for it in found[1] if it != Assigned(value=None)}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def _kind_of_field(holder: ast.Name, attr: str, scopes: Scopes, depth: int) -> Kind | None:
+    """The kind of what an instance of a class of this file holds, by the class's annotation or its property's."""
+    home = scopes.class_behind(holder)
+    if not isinstance(home, ast.ClassDef):
+        return None
+    bindings = scopes.opened_by(home).names.get(attr, [])
+    kinds: set[Kind | None] = {
+        _kind_of_result(it.node, scopes) if isinstance(it, Defined) else _kind_of_binding(it, scopes, depth)
+        for it in bindings
+        if not (isinstance(it, Defined) and not (isinstance(it.node, Function) and is_property(it.node)))
+    }
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _kind_of_result(node: Function | ast.ClassDef, scopes: Scopes) -> Kind | None:
+    if not isinstance(node, ast.FunctionDef) or node.returns is None:
+        return None
+    return _kind_of_annotation(node.returns, scopes)
 
 
 def _kind_of_binding(binding: Binding, scopes: Scopes, depth: int) -> Kind | None:
@@ -91,6 +115,13 @@ def _kind_of_call(call: ast.Call, scopes: Scopes, depth: int) -> Kind | None:
         return "path"
     if name in LISTINGS:
         return "listing"
+    if isinstance(call.func, ast.Name):
+        found = scopes.of(call).find(call.func.id)
+        match found:
+            case (_, [Defined(node=node)]):
+                return _kind_of_result(node, scopes)
+            case _:
+                return None
     if not isinstance(call.func, ast.Attribute):
         return None
     holder, method = call.func.value, call.func.attr
@@ -107,7 +138,7 @@ def _kind_of_operation(left: ast.expr, op: ast.operator, right: ast.expr, scopes
     if not isinstance(op, _SET_OPERATORS):
         return None
     sides = (left, right)
-    of_keys = all(_is_keys(it) for it in sides)
+    of_keys = any(_is_keys(it) for it in sides)
     return "set" if of_keys or any(kind_of(it, scopes, depth) == "set" for it in sides) else None
 
 

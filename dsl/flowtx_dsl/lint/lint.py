@@ -1,6 +1,6 @@
-"""Linting: the findings of one file, in the order of its lines.
+"""Linting: the findings of files, in the order of their lines.
 
-The law of this file: it is pure and total. Whatever text comes in, findings come out: for what is not Python it is one
+The law of this file: it is pure and total. Whatever texts come in, findings come out: for what is not Python it is one
 that says so. Equal texts give equal findings.
 """
 
@@ -11,18 +11,20 @@ import codecs
 import io
 import tokenize
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+from flowtx_dsl.lint.bindings import Function
 from flowtx_dsl.lint.checks.awaits import check_foreign_awaits, check_forgotten_awaits, check_steps_called
 from flowtx_dsl.lint.checks.endings import check_cleanup, check_swallowed
+from flowtx_dsl.lint.checks.made import check_made
 from flowtx_dsl.lint.checks.names import check_names
 from flowtx_dsl.lint.checks.order import check_order
 from flowtx_dsl.lint.checks.outside import check_outside, check_tx_in_steps
 from flowtx_dsl.lint.checks.signatures import check_defaults, check_step_signature, check_workflow_signature
 from flowtx_dsl.lint.checks.steps import check_steps_asked
 from flowtx_dsl.lint.findings import Finding
+from flowtx_dsl.lint.project import follow
 from flowtx_dsl.lint.rules import UNREADABLE
-from flowtx_dsl.lint.scopes import Function
 from flowtx_dsl.lint.silencing import silenced_in
 from flowtx_dsl.lint.source import Findings, Source, lines_of
 
@@ -30,6 +32,7 @@ Check = Callable[[Source, Function], Findings]
 
 OF_WORKFLOW_CODE: tuple[Check, ...] = (
     check_names,
+    check_made,
     check_order,
     check_foreign_awaits,
     check_forgotten_awaits,
@@ -50,19 +53,29 @@ OF_STEPS: tuple[Check, ...] = (check_step_signature, check_defaults)
 
 def lint(source: str | bytes, path: str = "<source>") -> tuple[Finding, ...]:
     """The findings of one file, in the order of its lines, without those that a ``noqa`` comment silences."""
-    try:
-        text = source if isinstance(source, str) else _decode(source)
-        tree = _parse(text, path)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, LookupError) as error:
-        return (_unreadable(error, path),)
-    silenced = silenced_in(text)
-    return tuple(it for it in lint_tree(tree, lines_of(text), path) if not silenced.covers(it))
+    return lint_together({path: source})[path]
+
+
+def lint_together(files: Mapping[str, str | bytes]) -> dict[str, tuple[Finding, ...]]:
+    """The findings of each of several files, by path; what one calls in another is looked at as its own."""
+    findings: dict[str, tuple[Finding, ...]] = {}
+    texts: dict[str, str] = {}
+    sources: dict[str, Source] = {}
+    for path, source in files.items():
+        try:
+            texts[path] = source if isinstance(source, str) else _decode(source)
+            sources[path] = Source.of(_parse(texts[path], path), lines_of(texts[path]), path)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, LookupError) as error:
+            findings[path] = (_unreadable(error, path),)
+    for path, one in follow(sources).items():
+        silenced = silenced_in(texts[path])
+        findings[path] = tuple(it for it in sorted(set(_findings(one))) if not silenced.covers(it))
+    return {path: findings[path] for path in files}
 
 
 def lint_tree(tree: ast.Module, lines: tuple[str, ...], path: str) -> tuple[Finding, ...]:
     """The findings of a tree that is parsed already; ``noqa`` is left to the caller."""
-    source = Source(path=path, lines=lines, tree=tree)
-    return tuple(sorted(set(_findings(source))))
+    return tuple(sorted(set(_findings(Source.of(tree, lines, path)))))
 
 
 def _findings(source: Source) -> Iterator[Finding]:

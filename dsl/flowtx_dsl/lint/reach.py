@@ -1,16 +1,19 @@
 """Reach: which functions of a file run inside a workflow, which run as steps, and which names hold tx.
 
-The law of this file: it follows the file's own calls from the decorated functions on, until nothing new is found, and
-runs nothing. A function that takes ``Tx`` is a helper even when its caller lives in another file.
+The law of this file: it follows the file's own calls from the decorated functions on, and from what other files use of
+it, until nothing new is found, and runs nothing. A function that takes ``Tx`` is a helper whoever calls it.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from flowtx_dsl.lint.scopes import Assigned, Defined, Entered, Function, Parameter, Scope, Scopes
+from flowtx_dsl.lint.bindings import Assigned, Defined, Entered, Function, Unpacked
+from flowtx_dsl.lint.scopes import Scope, Scopes
 from flowtx_dsl.lint.syntax import own_nodes, parameters_of, root_of, spelled_out
+from flowtx_dsl.lint.uses import Use, called_back, is_property
 from flowtx_dsl.lint.words import (
     AT_ONCE,
     DECORATORS,
@@ -22,8 +25,9 @@ from flowtx_dsl.lint.words import (
 
 FOLLOWED_MAX = 5
 """So many names are followed from one to the next before giving up."""
-CALLING_BACK = frozenset({"builtins.map", "builtins.filter", "builtins.sorted", "builtins.min", "builtins.max"})
-"""What calls a function that it is handed, within the workflow."""
+
+
+_MAKING = frozenset({"__init__", "__post_init__", "__new__"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +41,19 @@ class Origin:
 class Reach:
     """What a file's functions are to its workflows."""
 
-    def __init__(self, tree: ast.Module, scopes: Scopes) -> None:
+    def __init__(self, tree: ast.Module, scopes: Scopes, used: Iterable[Use] = ()) -> None:
         self._scopes = scopes
+        self.uses: set[Use] = set()
+        """What workflow code of this file does with functions of other files; their names as the imports spell them."""
         self.workflow_code: dict[Function, Origin] = {}
-        self.steps: dict[Function, ast.Call] = {}
+        self.steps: dict[Function, None] = {}
         self._tx: set[tuple[Scope, str]] = set()
         self._of_the_run: set[tuple[Scope, str]] = set()
         for function in scopes.functions:
             self._begin(function)
         self._begin_called(tree)
+        for use in used:
+            self._begin_used(use)
         self._spread()
 
     # -- questions
@@ -81,7 +89,7 @@ class Reach:
 
     def _gives_of_the_run(self, binding: object, follow: int) -> bool:
         match binding:
-            case Assigned(value=ast.expr() as value) | Entered(context=value):
+            case Assigned(value=ast.expr() as value) | Entered(context=value) | Unpacked(value=value):
                 return self._is_word_of_the_run(value, follow) or self.hands_tx_on(value, follow)
             case _:
                 return False
@@ -138,6 +146,14 @@ class Reach:
         values = [*call.args[count:], *(it.value for it in call.keywords if it.arg is None)]
         return functions, values
 
+    def name_elsewhere(self, node: ast.expr) -> str | None:
+        """The whole name of a function of another file, or of a method of one of its classes; else None."""
+        name = self._scopes.dotted(node, self._scopes.of(node))
+        if name is None and isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            home = self._scopes.class_behind(node.value)
+            name = f"{home}.{node.attr}" if isinstance(home, str) else None
+        return None if name is None or name.startswith(("builtins.", "flowtx.", "flowtx_dsl.")) else name
+
     def local_function(self, node: ast.AST) -> Function | None:
         """The function of this file that an expression names: ``withdraw``, ``self.withdraw``, a partial of one."""
         match node:
@@ -146,41 +162,20 @@ class Reach:
                 defined = [it.node for it in found[1] if isinstance(it, Defined)] if found else []
                 last = defined[-1] if defined else None
                 return last if isinstance(last, Function) else None
-            case ast.Attribute(value=ast.Name(id=name) as holder, attr=attr):
-                return self._method(node, holder, name, attr)
+            case ast.Attribute(value=ast.Name() as holder, attr=attr):
+                return self._method(holder, attr)
             case ast.Call(func=func, args=[first, *_]):
                 is_partial = self._scopes.dotted(func, self._scopes.of(func)) == "functools.partial"
                 return self.local_function(first) if is_partial else None
             case _:
                 return None
 
-    def _method(self, node: ast.Attribute, holder: ast.Name, name: str, attr: str) -> Function | None:
-        home: ast.ClassDef | None
-        if name in ("self", "cls"):
-            home = next((it for it in self._scopes.above(node) if isinstance(it, ast.ClassDef)), None)
-        else:
-            home = self._local_class(holder)
-        if home is None:
+    def _method(self, holder: ast.Name, attr: str) -> Function | None:
+        home = self._scopes.class_behind(holder)
+        if not isinstance(home, ast.ClassDef):
             return None
         methods = [it for it in home.body if isinstance(it, Function) and it.name == attr]
         return methods[-1] if methods else None
-
-    def _local_class(self, holder: ast.Name) -> ast.ClassDef | None:
-        """The class of this file that a name is, or of which it surely is an instance."""
-        scope, name, follow = self._scopes.of(holder), holder.id, FOLLOWED_MAX
-        while follow:
-            follow -= 1
-            match scope.find(name):
-                case (_, [Defined(node=ast.ClassDef() as found)]):
-                    return found
-                case (
-                    scope,
-                    [Assigned(value=ast.Call(func=ast.Name(id=name))) | Parameter(annotation=ast.Name(id=name))],
-                ):
-                    continue
-                case _:
-                    return None
-        return None
 
     def is_nested(self, function: Function) -> bool:
         """True for a function that is defined inside workflow code, whose tx it sees."""
@@ -235,6 +230,41 @@ class Reach:
             for it in parameters_of(function)[:1]:
                 self._tx.add((self._scopes.opened_by(function), it.arg))
 
+    def _begin_used(self, use: Use) -> None:
+        """Take up a use that another file makes of a function of this one; ``use.name`` is its name here."""
+        target = self._named(use.name)
+        if target is None:
+            return
+        if use.is_step:
+            self.steps.setdefault(target)
+            return
+        parameters = parameters_of(target)
+        if self._scopes.class_of(target) is not None and not _is_static(target):
+            parameters = parameters[1:]
+        at: dict[int | str, str] = {it.arg: it.arg for it in parameters}
+        at |= {i: it.arg for i, it in enumerate(parameters)}
+        scope = self._scopes.opened_by(target)
+        self._tx |= {(scope, at[it]) for it in use.tx_at if it in at}
+        self._of_the_run |= {(scope, at[it]) for it in use.run_at if it in at}
+        is_called = isinstance(target, ast.FunctionDef) and target not in self.steps
+        if use.tx_at or use.run_at or is_called:
+            self.workflow_code.setdefault(target, Origin(is_workflow=False, caller=use.caller))
+
+    def _named(self, name: str) -> Function | None:
+        """The function of this file that is called ``stamp`` or ``Order.is_late``; of a class what making it runs."""
+        scope, (*holders, last) = self._scopes.module, name.split(".")
+        for it in holders:
+            match scope.names.get(it):
+                case [Defined(node=ast.ClassDef() as home)]:
+                    scope = self._scopes.opened_by(home)
+                case _:
+                    return None
+        match scope.names.get(last):
+            case [*_, Defined(node=ast.FunctionDef() | ast.AsyncFunctionDef() as found)]:
+                return found
+            case _:
+                return None
+
     def _is_tx_type(self, annotation: ast.expr | None, scope: Scope) -> bool:
         annotation = spelled_out(annotation)
         if isinstance(annotation, ast.BinOp):
@@ -262,7 +292,9 @@ class Reach:
             for step in self.step_arguments(node)[0]:
                 target = self.local_function(step)
                 if target is not None:
-                    self.steps.setdefault(target, node)
+                    self.steps.setdefault(target)
+                elif (name := self.name_elsewhere(step)) is not None:
+                    self.uses.add(Use(name=name, caller=function.name, is_step=True))
             word = self.word(node)
             callee, arguments = (node.func, node.args)
             if word in ("start_soon", "start") and node.args:
@@ -270,6 +302,13 @@ class Reach:
             target = self.local_function(callee)
             if target is not None:
                 self._hand_over(target, arguments, node.keywords, function)
+            elif (name := self.name_elsewhere(callee)) is not None:
+                given: list[tuple[int | str, ast.expr]] = [*enumerate(arguments)]
+                given += [(it.arg, it.value) for it in node.keywords if it.arg is not None]
+                tx_at = frozenset(at for at, value in given if self.is_tx(value))
+                run_at = frozenset(at for at, value in given if self.is_of_the_run(value))
+                if tx_at or run_at:
+                    self.uses.add(Use(name=name, caller=function.name, tx_at=tx_at, run_at=run_at))
 
     def _is_branch(self, nested: Function) -> bool:
         """True for a function in workflow code, unless the only use that is made of it is as a step."""
@@ -299,15 +338,29 @@ class Reach:
 
     def _follow_plain_calls(self, function: Function) -> None:
         for node in own_nodes(function):
-            if not isinstance(node, ast.Call):
-                continue
-            candidates: list[ast.expr] = [node.func]
-            if self._scopes.dotted(node.func, self._scopes.of(node)) in CALLING_BACK:
-                candidates += [*node.args, *(it.value for it in node.keywords if it.arg == "key")]
-            for candidate in candidates:
-                target = self.local_function(candidate)
+            for called in self._called_by(node):
+                target = self.local_function(called)
                 if isinstance(target, ast.FunctionDef) and target not in self.steps:
                     self._reached(target, function)
+                for method in self._run_by_making(called):
+                    self._reached(method, function)
+                if target is None and (name := self.name_elsewhere(called)) is not None:
+                    self.uses.add(Use(name=name, caller=function.name))
+
+    def _called_by(self, node: ast.AST) -> list[ast.expr]:
+        """What a node calls: a function, those that one calls back, a property."""
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            return [node] if is_property(self.local_function(node)) else []
+        if not isinstance(node, ast.Call):
+            return []
+        return [node.func, *called_back(self._scopes, node)]
+
+    def _run_by_making(self, called: ast.expr) -> Iterator[Function]:
+        """The methods that run when a class of this file is called."""
+        if isinstance(called, ast.Name) and isinstance(home := self._scopes.class_behind(called), ast.ClassDef):
+            if not any(isinstance(it, Defined) for it in (self._scopes.of(called).find(called.id) or (None, []))[1]):
+                return  # an instance is called
+            yield from (it for it in home.body if isinstance(it, Function) and it.name in _MAKING)
 
     def _reached(self, target: Function, caller: Function) -> None:
         if target is not caller:

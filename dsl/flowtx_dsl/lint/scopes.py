@@ -9,59 +9,25 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+from flowtx_dsl.lint.bindings import (
+    Assigned,
+    Binding,
+    Defined,
+    Entered,
+    Function,
+    Imported,
+    Parameter,
+    Unknown,
+    Unpacked,
+)
+
 Opening = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef | ast.expr
 """What opens a scope; of the expressions, comprehensions do."""
 
 BUILTINS = frozenset(dir(builtins))
 ALIASES_MAX = 8
 """So many names are followed from one to the next before giving up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """Bound by an import; ``dotted`` is the whole name, ``datetime.datetime``."""
-
-    dotted: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defined:
-    """Bound by ``def`` or ``class``."""
-
-    node: Function | ast.ClassDef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """Bound by a call of the function."""
-
-    annotation: ast.expr | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assigned:
-    """Bound by an assignment of one expression to one name."""
-
-    value: ast.expr | None
-    annotation: ast.expr | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entered:
-    """Bound by ``with ... as``."""
-
-    context: ast.expr
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
-    """Bound in another way: by a loop, an unpacking, a pattern, a handler."""
-
-
-Binding = Imported | Defined | Parameter | Assigned | Entered | Unknown
 
 
 class Scope:
@@ -167,7 +133,58 @@ class Scopes:
         if not isinstance(node, ast.Name):
             return None
         root = self._whole_name(node.id, scope, follow)
-        return None if root is None else ".".join([root, *reversed(rest)])
+        if root is None:
+            return self._name_in_class(node.id, rest, scope, follow) if len(rest) == 1 else None
+        return ".".join([root, *reversed(rest)])
+
+    def _name_in_class(self, name: str, rest: list[str], scope: Scope, follow: int) -> str | None:
+        """``Clock.now`` of a class of this file that says ``now = time.time``, as a static method or plainly."""
+        match scope.find(name):
+            case (_, [Defined(node=ast.ClassDef() as home)]) if follow:
+                inside = self.opened_by(home)
+                match inside.names.get(rest[0]):
+                    case [Assigned(value=ast.Call(func=ast.Name(id="staticmethod"), args=[value]))]:
+                        return self.dotted(value, inside, follow - 1)
+                    case [Assigned(value=ast.Attribute() | ast.Name() as value)]:
+                        return self.dotted(value, inside, follow - 1)
+                    case _:
+                        return None
+            case _:
+                return None
+
+    def class_behind(self, holder: ast.Name) -> ast.ClassDef | str | None:
+        """The class that a name is, or of which it surely is an instance: of this file, or an import's whole name."""
+        scope, name = self.of(holder), holder.id
+        if name in ("self", "cls"):
+            home = next((it for it in self.above(holder) if isinstance(it, ast.ClassDef)), None)
+            if home is not None:
+                return home
+        for _ in range(ALIASES_MAX):
+            match scope.find(name):
+                case (_, [Defined(node=ast.ClassDef() as found)]):
+                    return found
+                case (_, [Imported(dotted=dotted)]):
+                    return dotted
+                case (
+                    scope,
+                    [
+                        Assigned(value=ast.Call(func=ast.Name(id=name)))
+                        | Assigned(annotation=ast.Name(id=name))
+                        | Parameter(annotation=ast.Name(id=name))
+                    ],
+                ):
+                    continue
+                case (
+                    scope,
+                    [
+                        Assigned(annotation=ast.Constant(value=str() as name))
+                        | Parameter(annotation=ast.Constant(value=str() as name))
+                    ],
+                ):
+                    continue
+                case _:
+                    return None
+        return None
 
     def _whole_name(self, name: str, scope: Scope, follow: int) -> str | None:
         found = scope.find(name)
@@ -232,7 +249,8 @@ class Scopes:
             if alias.name == "*":
                 self.module.stars.append(module)
             else:
-                scope.bind(alias.asname or alias.name, Imported(dotted=f"{module}.{alias.name}"))
+                dot = "" if module.endswith(".") else "."
+                scope.bind(alias.asname or alias.name, Imported(dotted=f"{module}{dot}{alias.name}"))
 
     def _bind_name(self, node: ast.Name, name: str, scope: Scope) -> None:
         match self.parents.get(node):
@@ -248,8 +266,21 @@ class Scopes:
                 scope.bind(name, Assigned(value=value))
             case ast.withitem(context_expr=context):
                 scope.bind(name, Entered(context=context))
+            case ast.Tuple(elts=targets) | ast.List(elts=targets) as whole:
+                scope.bind(name, self._unpacked(node, targets, whole))
             case _:
                 scope.bind(name, Unknown())
+
+    def _unpacked(self, node: ast.Name, targets: list[ast.expr], whole: ast.AST) -> Binding:
+        match self.parents.get(whole):
+            case ast.Assign(value=ast.Tuple(elts=values)) if len(values) == len(targets) and not any(
+                isinstance(it, ast.Starred) for it in [*values, *targets]
+            ):
+                return Assigned(value=values[targets.index(node)])
+            case ast.Assign(value=value):
+                return Unpacked(value=value)
+            case _:
+                return Unknown()
 
 
 def _evaluated_outside(node: ast.AST) -> Iterator[ast.AST]:

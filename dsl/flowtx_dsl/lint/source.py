@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from flowtx_dsl.lint.findings import Finding
 from flowtx_dsl.lint.reach import Reach
 from flowtx_dsl.lint.rules import Rule
 from flowtx_dsl.lint.scopes import Scopes
+from flowtx_dsl.lint.uses import Use
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 SPELLED_MAX = 60
@@ -27,13 +28,18 @@ class Source:
     path: str
     lines: tuple[str, ...]
     tree: ast.Module
-    scopes: Scopes = field(init=False)
-    reach: Reach = field(init=False)
+    scopes: Scopes
+    reach: Reach
 
-    def __post_init__(self) -> None:
-        scopes = Scopes(self.tree)
-        object.__setattr__(self, "scopes", scopes)
-        object.__setattr__(self, "reach", Reach(self.tree, scopes))
+    @classmethod
+    def of(cls, tree: ast.Module, lines: tuple[str, ...], path: str) -> Source:
+        """A file on its own."""
+        scopes = Scopes(tree)
+        return cls(path=path, lines=lines, tree=tree, scopes=scopes, reach=Reach(tree, scopes))
+
+    def used_by(self, used: Iterable[Use]) -> Source:
+        """The same file, of which other files use something."""
+        return replace(self, reach=Reach(self.tree, self.scopes, used))
 
     def dotted(self, node: ast.expr) -> str | None:
         """The whole name of what an expression of this file stands for."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from flowtx_dsl.lint.scopes import Function
+from flowtx_dsl.lint.bindings import Function
 
 
 def own_nodes(function: Function) -> Iterator[ast.AST]:

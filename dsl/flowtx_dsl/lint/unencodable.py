@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from flowtx_dsl.lint.scopes import Defined, Scope, Scopes
+from flowtx_dsl.lint.bindings import Defined
+from flowtx_dsl.lint.scopes import Scope, Scopes
 from flowtx_dsl.lint.syntax import spelled_out
 
 _FUNCTIONS = "a function cannot be written down: pass what it should decide by"

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from flowtx_dsl.lint.lint import lint
+from flowtx_dsl.lint.lint import lint, lint_together
 from flowtx_dsl.lint.rules import RULES, UNREADABLE
 
 ROOT = Path(__file__).parents[3]
 BAD = Path(__file__).parent / "bad"
+TOGETHER = Path(__file__).parent / "together"
 
 
 def test_nothing_is_found_where_nothing_is_wrong(good_file: Path) -> None:
@@ -28,6 +29,23 @@ def test_every_planted_fault_is_found_and_nothing_else(
     assert not surplus, "found, though not planted:\n" + "\n".join(
         str(finding) for finding in found if (finding.line, finding.code) in surplus
     )
+
+
+def test_what_workflows_call_in_other_files_is_looked_at_there(marks: Callable[[str], list[tuple[int, str]]]) -> None:
+    files: dict[str, str | bytes] = {str(file): file.read_text() for file in sorted(TOGETHER.rglob("*.py"))}
+    found = {
+        (path, finding.line, finding.code) for path, findings in lint_together(files).items() for finding in findings
+    }
+    planted = {(path, *mark) for path, text in files.items() for mark in marks(str(text))}
+    assert len({path for path, _, _ in planted}) >= 4
+    assert found == planted
+    backwards = lint_together(dict(reversed(files.items())))
+    assert backwards == lint_together(files), "the order of the files does not matter"
+
+
+def test_files_that_are_not_given_are_not_followed() -> None:
+    flows = TOGETHER / "shop" / "flows.py"
+    assert {it.code for it in lint(flows.read_text(), str(flows))} == {"FTX013"}
 
 
 def test_the_bad_corpus_breaks_every_rule(marks: Callable[[str], list[tuple[int, str]]]) -> None:

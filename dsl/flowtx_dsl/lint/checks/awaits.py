@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 
+from flowtx_dsl.lint.bindings import Assigned, Entered, Function, Imported, Parameter
 from flowtx_dsl.lint.checks.names import broken_by
 from flowtx_dsl.lint.findings import Finding
 from flowtx_dsl.lint.rules import FOREIGN_AWAIT, FORGOTTEN_AWAIT, STEP_CALLED
-from flowtx_dsl.lint.scopes import Assigned, Function
 from flowtx_dsl.lint.source import Findings, Source, spell, spell_call
 from flowtx_dsl.lint.syntax import own_nodes
 from flowtx_dsl.lint.words import STARTED_AT_ONCE, WAITING
@@ -87,6 +87,8 @@ def _is_foreign_call(source: Source, call: ast.Call) -> bool:
         return False
     if source.reach.hands_tx_on(call.func):  # a partial, or a factory of helpers
         return False
+    if _is_exit_stack(source, call.func):
+        return any(isinstance(it, ast.Call) and _is_foreign_call(source, it) for it in call.args)
     target = source.reach.local_function(call.func)
     if target is not None:
         return not source.reach.is_nested(target)
@@ -98,10 +100,34 @@ def _is_foreign_call(source: Source, call: ast.Call) -> bool:
     match call.func:
         case ast.Attribute(value=ast.Call() | ast.Subscript()):
             return False
-        case ast.Attribute(value=ast.Attribute(), attr=word):
-            return word not in _WORDS_OF_EVENTS_AND_CHANNELS
+        case ast.Attribute(value=holder, attr=word) if word in _WORDS_OF_EVENTS_AND_CHANNELS:
+            return isinstance(holder, ast.Name) and _is_made_by_others(source, holder)
         case ast.Attribute():
             return True
+        case _:
+            return False
+
+
+def _is_made_by_others(source: Source, holder: ast.Name) -> bool:
+    """True for a name whose value a call that the run knows nothing of gave, here or when the module was imported."""
+    match source.scopes.of(holder).find(holder.id):
+        case (_, [Assigned(value=ast.Call()) | Entered(context=ast.Call())]):
+            return True
+        case (_, [Imported()]):
+            return True
+        case _:
+            return False
+
+
+def _is_exit_stack(source: Source, called: ast.expr) -> bool:
+    """True for a method of ``contextlib.AsyncExitStack``, which waits only for what it is given."""
+    if not (isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name)):
+        return False
+    match source.scopes.of(called).find(called.value.id):
+        case (scope, [Assigned(value=ast.Call(func=func)) | Entered(context=ast.Call(func=func))]):
+            return source.scopes.dotted(func, scope) == "contextlib.AsyncExitStack"
+        case (scope, [Parameter(annotation=ast.expr() as kind)]):
+            return source.scopes.dotted(kind, scope) == "contextlib.AsyncExitStack"
         case _:
             return False
 
@@ -192,8 +218,7 @@ def check_steps_called(source: Source, function: Function) -> Findings:
     for node in own_nodes(function):
         if not isinstance(node, ast.Call) or isinstance(source.scopes.parents.get(node), ast.Await):
             continue
-        target = source.reach.local_function(node.func)
-        if target is None or target not in source.reach.steps or target in source.reach.workflow_code:
+        if not _is_step(source, node.func):
             continue
         if isinstance(node.func, ast.Name | ast.Attribute) and not _is_first_argument_of_step(source, node):
             arguments = ", ".join(spell(it) for it in (node.func, *node.args))
@@ -203,6 +228,14 @@ def check_steps_called(source: Source, function: Function) -> Findings:
                 f"{spell_call(node)} calls a step's function directly, so nothing is journaled",
                 write=f"Write await tx.step({arguments}).",
             )
+
+
+def _is_step(source: Source, called: ast.expr) -> bool:
+    target = source.reach.local_function(called)
+    if target is not None:
+        return target in source.reach.steps and target not in source.reach.workflow_code
+    name = source.reach.name_elsewhere(called)
+    return name is not None and any(it.is_step and it.name == name for it in source.reach.uses)
 
 
 def _is_first_argument_of_step(source: Source, call: ast.Call) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
+from flowtx_dsl.lint.bindings import Function
 from flowtx_dsl.lint.rules import AWAIT_IN_CLEANUP, SWALLOWED
-from flowtx_dsl.lint.scopes import Function
 from flowtx_dsl.lint.source import Findings, Source, spell
 from flowtx_dsl.lint.syntax import own_nodes
 from flowtx_dsl.lint.words import ENDING, SWALLOWABLE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from flowtx_dsl.lint.bindings import Function
 from flowtx_dsl.lint.kinds import kind_of
 from flowtx_dsl.lint.rules import LISTING_ORDER, SET_ORDER
-from flowtx_dsl.lint.scopes import Function
 from flowtx_dsl.lint.source import Findings, Source, spell
 from flowtx_dsl.lint.syntax import own_nodes
 
@@ -24,6 +24,7 @@ _ORDERED = {
 _PASSING_ON = {f"builtins.{name}" for name in ("list", "tuple", "iter", "map", "filter", "reversed")}
 """What only hands the items on, so that it depends on who gets them."""
 
+_BY_KEY = {f"builtins.{name}" for name in ("sorted", "min", "max")}
 _DRAWS = {"choice", "choices", "sample", "shuffle"}
 
 
@@ -32,7 +33,12 @@ def check_order(source: Source, function: Function) -> Findings:
     for node in own_nodes(function):
         for used in _used_in_order(source, node):
             kind = kind_of(used, source.scopes)
-            if kind == "set":
+            if kind == "set" and isinstance(node, ast.Call) and _is_ordered_by_length(source, node):
+                what = (
+                    f"{spell(used)} is a set, and what has the same length stays in its order, another in every process"
+                )
+                yield source.found(SET_ORDER, used, what, write=f"Put it in order first: sorted({spell(used)}).")
+            elif kind == "set":
                 what = f"{spell(used)} is a set: its order is another one in every process"
                 yield source.found(SET_ORDER, used, what, write=f"Put it in order: sorted({spell(used)}).")
             elif kind == "listing":
@@ -91,7 +97,9 @@ def _goes_to_orderless(source: Source, node: ast.AST) -> bool:
 
 def _used_by_call(source: Source, call: ast.Call) -> Iterator[ast.expr]:
     name = source.dotted(call.func)
-    if name in _ORDERED and not (name in _PASSING_ON and _goes_to_orderless(source, call)):
+    if _is_ordered_by_length(source, call) or (
+        name in _ORDERED and not (name in _PASSING_ON and _goes_to_orderless(source, call))
+    ):
         yield from call.args
     elif isinstance(call.func, ast.Attribute):
         method, holder = call.func.attr, call.func.value
@@ -99,6 +107,13 @@ def _used_by_call(source: Source, call: ast.Call) -> Iterator[ast.expr]:
             yield from call.args
         if method == "pop" and not call.args:
             yield holder
+
+
+def _is_ordered_by_length(source: Source, call: ast.Call) -> bool:
+    """True for ``sorted(names, key=len)`` and the like, which leave members of one length as they come."""
+    if source.dotted(call.func) not in _BY_KEY:
+        return False
+    return any(it.arg == "key" and source.dotted(it.value) == "builtins.len" for it in call.keywords)
 
 
 def _is_dice(source: Source, holder: ast.expr) -> bool:

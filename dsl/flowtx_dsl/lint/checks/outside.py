@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from flowtx_dsl.lint.bindings import Assigned, Function
 from flowtx_dsl.lint.findings import Finding
 from flowtx_dsl.lint.rules import OUTSIDE_CHANGED, TX_IN_STEP, TX_KEPT
-from flowtx_dsl.lint.scopes import Assigned, Function
 from flowtx_dsl.lint.source import Findings, Source, spell
 from flowtx_dsl.lint.syntax import own_nodes, root_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from flowtx_dsl.lint.bindings import Function
 from flowtx_dsl.lint.rules import (
     KEYWORDS_ONLY,
     MUTABLE_DEFAULT,
@@ -13,7 +14,6 @@ from flowtx_dsl.lint.rules import (
     WORKFLOW_ANNOTATION,
     Rule,
 )
-from flowtx_dsl.lint.scopes import Function
 from flowtx_dsl.lint.source import Findings, Source, spell
 from flowtx_dsl.lint.syntax import parameters_of
 from flowtx_dsl.lint.unencodable import unencodable_parts

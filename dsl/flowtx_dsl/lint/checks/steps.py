@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
+from flowtx_dsl.lint.bindings import Defined, Function, Imported
 from flowtx_dsl.lint.rules import LAMBDA_STEP, STEP_OF_RESULT
-from flowtx_dsl.lint.scopes import Defined, Function, Imported
 from flowtx_dsl.lint.source import Findings, Source, spell, spell_call
 from flowtx_dsl.lint.syntax import own_nodes, root_of, spelled_out
 

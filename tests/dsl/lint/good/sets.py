@@ -15,7 +15,7 @@ def visit(name: str) -> int:
 async def harmless(tx: Tx, wanted: set[str], prices: dict[str, int]) -> list[str]:
     for name in sorted(wanted):
         await tx.step(visit, name)
-    for name in sorted(wanted | KNOWN, key=len):
+    for name in sorted(wanted | KNOWN, key=str.lower):
         await tx.step(visit, name)
     for name in prices:
         await tx.step(visit, name)
