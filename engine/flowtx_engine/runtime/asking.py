@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from flowtx_dsl.errors import Unanswered
 from flowtx_engine.kernel.dialogue import Answer
 from flowtx_engine.kernel.kernel import Kernel
+from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.looking import events_of, must_find
 from flowtx_engine.runtime.node import Node
-from flowtx_engine.runtime.replay import replayed
+from flowtx_engine.runtime.replay import replayed, view_of_history
 from flowtx_engine.runtime.tools import Tools
 
 
@@ -42,6 +43,16 @@ class Asking:
             yield kernel
         finally:
             kernel.close()
+
+    async def view_of(self, gid: str) -> RunView:
+        """Where the run stands in memory, or would stand if it were driven; raises as ``kernel_of`` does."""
+        driver = self._node.active.get(gid)
+        view = driver.view() if driver is not None else None
+        if view is not None and view.phase != "new":
+            return view
+        row = await must_find(self._tools.journal, gid)
+        workflow = self._node.registry.find(row.workflow, row.version)
+        return view_of_history(workflow, row.input, await events_of(self._tools.journal, gid), gid=gid)
 
     async def answer_of(self, gid: str, key: str) -> Answer:
         """The answer to the update with a key, when it is durable; raises ``Unanswered`` when the run ends first."""

@@ -6,7 +6,6 @@ The law of this file: a promise is made only after the journal has it. Driving a
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import uuid
 from collections.abc import Iterable
@@ -18,47 +17,38 @@ import msgspec
 import trio
 
 from flowtx_dsl import codec
-from flowtx_dsl.error_codec import ErrorRecord, decode_error
-from flowtx_dsl.errors import (
-    EngineClosed,
-    NoSuchTransaction,
-    Overloaded,
-    TransactionFailed,
-)
+from flowtx_dsl.error_codec import decode_error
+from flowtx_dsl.errors import NoSuchTransaction
 from flowtx_dsl.workflow import AnyWorkflow, Workflow
 from flowtx_engine.calls.attempt import Performer
-from flowtx_engine.journal.errors import ConflictError, JournalUnavailable
+from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.journal.journal import Journal
-from flowtx_engine.journal.records import Filter, NewPlace, Transaction
+from flowtx_engine.journal.records import Filter, Transaction
 from flowtx_engine.journal.schedules import CatchUp, CronSchedule, Overlap
-from flowtx_engine.kernel.events import Began, Cancelled, Event, Hastened, Signalled, Stopped, Updated, Verdict
+from flowtx_engine.kernel.events import Cancelled, Event, Hastened, Signalled, Stopped, Updated, Verdict
 from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.asking import Asking
+from flowtx_engine.runtime.awaiting import Awaiting, result_of
 from flowtx_engine.runtime.by_hand import ByHand
 from flowtx_engine.runtime.children import Children
 from flowtx_engine.runtime.clock import Clock, SystemClock
+from flowtx_engine.runtime.creating import Creating
 from flowtx_engine.runtime.deciding import deciding
-from flowtx_engine.runtime.judge import too_long
+from flowtx_engine.runtime.judge import check_size
 from flowtx_engine.runtime.kv import KeyValues
 from flowtx_engine.runtime.limits import EngineLimits
-from flowtx_engine.runtime.looking import events_of, must_find
+from flowtx_engine.runtime.looking import events_of
 from flowtx_engine.runtime.node import Node
 from flowtx_engine.runtime.outside import Decide
 from flowtx_engine.runtime.registry import Registry
-from flowtx_engine.runtime.replay import view_of_history
 from flowtx_engine.runtime.schedules import NoSuchSchedule, new_schedule
-from flowtx_engine.runtime.starting import beginning_of, check_gid, check_same, first_write, starts_at_of
+from flowtx_engine.runtime.starting import check_same, starts_at_of
 from flowtx_engine.runtime.telling import AlreadyFinal, Telling
 from flowtx_engine.runtime.tools import Tools
 from flowtx_engine.runtime.watch import Watch
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-log = logging.getLogger("flowtx.engine")
-
-PARKED_POLLS = 10
-"""A transaction in nobody's memory is looked at this many times more seldom than one that another node drives."""
 
 
 class Engine:
@@ -80,7 +70,6 @@ class Engine:
         self.limits = limits = limits or EngineLimits()
         self._journal = journal
         self._clock = clock or SystemClock()
-        self._watch = Watch()
         self.kv = KeyValues(journal, self._clock)
         tools = Tools(
             node=self.node,
@@ -89,12 +78,14 @@ class Engine:
             clock=self._clock,
             dice=dice,
             limits=self.limits,
-            watch=self._watch,
+            watch=Watch(),
         )
         self.observers = tools.observers
         self._node = Node(tools, Registry(workflows), self._hasten_parent)
         self.statistics = self._node.statistics  # what it holds just now, and what its journal has done
         self.by_hand = partial(ByHand, tools, self._node)  # drives its work and time by hand from then on, for tests
+        self._creating = Creating(self._node, tools)
+        self._awaiting = Awaiting(self._node, tools)
         self._asking = Asking(self._node, tools)
         self._telling = Telling(self._node, tools)
 
@@ -126,7 +117,7 @@ class Engine:
         (``__cause__`` says what turned it round), and whatever ``start`` raises.
         """
         gid = await self.start(workflow, *args, gid=gid, at=at, delay_s=delay_s)
-        result: T = self._result_of(workflow, await self._until_final(gid))
+        result: T = result_of(workflow, await self._awaiting.end(gid))
         return result
 
     async def start(
@@ -165,7 +156,7 @@ class Engine:
         Raises ``TransactionFailed``, ``NoSuchTransaction``, and what keeps the run from going on here, such as
         ``NondeterminismError``.
         """
-        return self._result_of(None, await self._until_final(gid))
+        return result_of(None, await self._awaiting.end(gid))
 
     async def cancel(self, gid: str, *, reason: str = "") -> None:
         """Ask a run to unwind and compensate; durable when it returns.
@@ -188,7 +179,7 @@ class Engine:
         Raises ``PayloadError``, ``NoSuchTransaction``, ``AlreadyFinal``.
         """
         data = codec.encode(value, what=f"signal {name}")
-        self._check_size(f"signal {name} of {gid}", data)
+        check_size(f"signal {name} of {gid}", data, self.limits.payload_bytes_max)
         await self._telling.put(gid, Signalled(name=name, value=msgspec.Raw(data), key=key))
 
     async def hasten(self, gid: str) -> None:
@@ -206,7 +197,7 @@ class Engine:
         ``PayloadError``, ``NoSuchTransaction``, ``AlreadyFinal`` and ``NoSuchWorkflow``.
         """
         data = codec.encode(value, what=f"update {name}")
-        self._check_size(f"update {name} of {gid}", data)
+        check_size(f"update {name} of {gid}", data, self.limits.payload_bytes_max)
         fact = Updated(name=name, key=key or str(uuid.uuid4()), value=msgspec.Raw(data))
         async with self._asking.kernel_of(gid) as kernel:
             answer = kernel.dialogue.answers.get(fact.key)
@@ -235,7 +226,7 @@ class Engine:
         again. Raises ``NotInDoubt``, ``PayloadError``, ``WorkflowError``, ``NoSuchTransaction``, ``AlreadyFinal``.
         """
         data = codec.encode(value, what=f"the value decided for {address}")
-        self._check_size(f"the value decided for {address} of {gid}", data)
+        check_size(f"the value decided for {address} of {gid}", data, self.limits.payload_bytes_max)
         await self.tell(gid, deciding(address, verdict, value=data, reason=reason, registry=self._node.registry))
 
     async def transaction(self, gid: str) -> Transaction | None:
@@ -258,13 +249,7 @@ class Engine:
         A run that is not driven here is replayed, which performs nothing. Raises ``NoSuchTransaction``,
         ``NoSuchWorkflow`` when its code is not loaded here, and ``NondeterminismError`` when it has left its history.
         """
-        driver = self._node.active.get(gid)
-        view = driver.view() if driver is not None else None
-        if view is not None and view.phase != "new":
-            return view
-        row = await must_find(self._journal, gid)
-        workflow = self._node.registry.find(row.workflow, row.version)
-        return view_of_history(workflow, row.input, await self.history(gid), gid=gid)
+        return await self._asking.view_of(gid)
 
     # -- schedules
 
@@ -299,7 +284,7 @@ class Engine:
             now_at=self.now_at(),
             before=found.get(name),
         )
-        self._check_size(f"the input of schedule {name}", made.input)
+        check_size(f"the input of schedule {name}", made.input, self.limits.payload_bytes_max)
         await self._journal.ask_node(lambda store: store.put_schedule(made))
         if self._node.registry.add(workflow):
             self._node.look()
@@ -333,18 +318,8 @@ class Engine:
         ``starts_at`` is when it begins, None: now. What a child of a ``parent`` does is neither final nor taken back
         before that says so. Raises as ``start`` does, but does not compare an existing transaction with this one.
         """
-        begins = beginning_of(workflow, payload, now_at=self.now_at(), starts_at=starts_at)
-        self._check_new(gid, payload, is_active=begins.is_now)
-        return await self._store_new(
-            workflow,
-            payload,
-            gid=gid,
-            pattern=pattern,
-            options=options,
-            began=msgspec.structs.replace(begins.began, parent=parent) if parent else begins.began,
-            owner=self.node if begins.is_now else "",
-            wake_at=begins.wake_at,
-            place=begins.place,
+        return await self._creating.create(
+            workflow, payload, gid=gid, pattern=pattern, options=options, starts_at=starts_at, parent=parent
         )
 
     async def prepare(
@@ -362,21 +337,13 @@ class Engine:
         It belongs to nobody and costs no memory: whoever has something to say to it uses ``tell``. Its workflow first
         runs when it is told something that wakes it, or ``wake_after_s`` seconds from now.
         """
-        self._check_new(gid, payload, is_active=False)
-        return await self._store_new(
-            workflow,
-            payload,
-            gid=gid,
-            pattern=pattern,
-            options=options,
-            began=Began(workflow=workflow.name, version=workflow.version, is_prepared=True),
-            owner="",
-            wake_at=None if wake_after_s is None else self.now_at() + wake_after_s,
+        return await self._creating.prepare(
+            workflow, payload, gid=gid, pattern=pattern, options=options, wake_after_s=wake_after_s
         )
 
     async def changed(self, gid: str) -> None:
         """Wait until a run of this node rests or ends, or until it is time to look at what other nodes do."""
-        await self._watch.wait(gid, self.limits.poll_s)
+        await self._awaiting.change(gid)
 
     async def _hasten_parent(self, gid: str) -> None:
         """A child has returned or ended: let its parent look now. If this fails, the parent looks by itself, later."""
@@ -391,102 +358,12 @@ class Engine:
         """
         return await self._telling.tell(gid, decide)
 
-    async def _store_new(
-        self,
-        workflow: AnyWorkflow,
-        payload: bytes,
-        *,
-        gid: str,
-        pattern: str,
-        options: bytes,
-        began: Began,
-        owner: str,
-        wake_at: float | None,
-        place: NewPlace | None = None,
-    ) -> tuple[Transaction, bool]:
-        if self._node.registry.add(workflow):
-            self._node.look()
-        write, row, first = first_write(
-            payload,
-            gid=gid,
-            pattern=pattern,
-            options=options,
-            began=began,
-            owner=owner,
-            wake_at=wake_at,
-            now_at=self.now_at(),
-            place=place,
-        )
-        # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
-        with trio.CancelScope(shield=True):
-            try:
-                await self._journal.append(write)
-            except ConflictError:
-                return await must_find(self._journal, gid), False
-            except JournalUnavailable:
-                self._node.answer_was_lost()
-                raise
-            if row.owner:
-                self._node.drive(workflow, row, first)
-            elif place is not None or (wake_at is not None and wake_at < self.now_at() + self.limits.poll_s):
-                # Due before the next look, or there may be room for it.
-                self._node.look()
-        return row, True
-
     async def rest(self, gid: str, *, timeout_s: float) -> Transaction:
         """The transaction when its run ends or rests (nothing in flight, waiting for time), or when the time is up.
 
         Raises ``NoSuchTransaction``.
         """
-        driver = self._node.active.get(gid)
-        if driver is not None and not driver.is_resting:
-            told = await self._watch.wait(gid, timeout_s)
-            return told if told is not None else driver.transaction
-        return driver.transaction if driver is not None else await must_find(self._journal, gid)
-
-    # -- inside
-
-    def _check_new(self, gid: str, payload: bytes, *, is_active: bool) -> None:
-        if not self._node.is_open:
-            raise EngineClosed("the engine is not running; nothing was stored")
-        check_gid(gid)
-        self._check_size(f"the input of {gid}", payload)
-        if is_active and len(self._node.active) >= self.limits.active_max:
-            raise Overloaded(f"{len(self._node.active)} transactions are active, the limit (active_max) is reached")
-
-    def _check_size(self, what: str, payload: bytes) -> None:
-        if len(payload) > self.limits.payload_bytes_max:
-            raise too_long(what, len(payload), self.limits.payload_bytes_max)
-
-    async def _until_final(self, gid: str) -> Transaction:
-        while True:
-            if gid in self._node.stuck:
-                raise self._node.stuck[gid]
-            driver = self._node.active.get(gid)
-            if driver is None:
-                row = await must_find(self._journal, gid)
-                if row.is_final:
-                    return row
-                if gid not in self._node.active and gid not in self._node.stuck:
-                    # Its end is told at once when it comes about here; these looks are for what other nodes do.
-                    poll_s = self.limits.poll_s
-                    await self._watch.wait(gid, poll_s if row.owner else PARKED_POLLS * poll_s)
-                continue
-            if driver.transaction.is_final:
-                return driver.transaction
-            told = await self._watch.wait(gid, float("inf"))
-            if told is not None and told.is_final:
-                return told
-
-    def _result_of(self, workflow: Workflow[T, *Ts] | None, row: Transaction) -> Any:
-        assert row.result is not None, row
-        if row.status == "failed":
-            error = msgspec.json.decode(row.result, type=ErrorRecord | None)
-            cause = decode_error(error) if error is not None else None
-            raise TransactionFailed(row.gid, row.reason) from cause
-        if workflow is None:
-            return msgspec.json.decode(row.result)
-        return workflow.signature.result.decode(row.result, what=f"the result of {row.gid}")
+        return await self._awaiting.rest(gid, timeout_s=timeout_s)
 
     def __repr__(self) -> str:
         return f"<Engine {self._node!r}>"

@@ -19,6 +19,25 @@ BRINGS_ATTEMPT = Attempted | Started | Decided
 """Facts about a step that may be followed by an attempt at it."""
 
 
+class Bell:
+    """Rung when something has happened to a run; its driver waits for it."""
+
+    __slots__ = ("_rung",)
+
+    def __init__(self) -> None:
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        """Something has happened."""
+        self._rung.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until it is rung, or has been since it was last waited for, or the time is up."""
+        with trio.move_on_after(timeout_s):
+            await self._rung.wait()
+            self._rung = trio.Event()
+
+
 class Put:
     """Something from outside on its way into the journal."""
 

@@ -25,6 +25,12 @@ SLOWED_PAUSE_MAX_S = 86_400.0
 """No pause grows beyond this for that reason alone."""
 
 
+def check_size(what: str, payload: bytes, bytes_max: int) -> None:
+    """Raises ``PayloadError`` for a payload beyond ``payload_bytes_max``."""
+    if len(payload) > bytes_max:
+        raise too_long(what, len(payload), bytes_max)
+
+
 def too_long(what: str, size: int, bytes_max: int) -> PayloadError:
     """The error for a payload beyond ``payload_bytes_max``."""
     return PayloadError(

@@ -25,7 +25,7 @@ from flowtx_engine.runtime.drive import Driver
 from flowtx_engine.runtime.prefetch import Prefetch
 from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.schedules import Ticker
-from flowtx_engine.runtime.stuck import STUCK, LostError
+from flowtx_engine.runtime.stuck import STUCK, LostError, say_stuck
 from flowtx_engine.runtime.tools import Tools
 
 log = logging.getLogger("flowtx.node")
@@ -205,7 +205,7 @@ class Node:
         else:
             log.error("transaction %s: the engine failed while driving it", gid, exc_info=errors)
         try:
-            await driver.say_stuck(error)
+            await say_stuck(self._tools, gid, error)
         except JournalError as unwritten:  # somebody else wrote, the database is away, or the payloads cannot be read
             log.warning("transaction %s: why it waits could not be written: %s", gid, unwritten.message)
         self.stuck[gid] = error
