@@ -86,7 +86,7 @@ def check_success(request: ClientRequest, answer: ClientAnswer) -> None:
     """Raises the ``ServerError`` of a write that did not succeed."""
     check_status(request, answer)
     if b"FAILURE" in answer.body:
-        raise _error(ServerRefused, request, answer)
+        raise answer_error(ServerRefused, request, answer)
 
 
 def check_status(request: ClientRequest, answer: ClientAnswer) -> None:
@@ -94,10 +94,10 @@ def check_status(request: ClientRequest, answer: ClientAnswer) -> None:
     if answer.status == 200:
         return
     if answer.status == 425 or b"ONGOING" in answer.body:
-        raise _error(ServerOngoing, request, answer)
+        raise answer_error(ServerOngoing, request, answer)
     if answer.status == 409 or b"FAILURE" in answer.body:
-        raise _error(ServerRefused, request, answer)
-    raise _error(ServerError, request, answer)
+        raise answer_error(ServerRefused, request, answer)
+    raise answer_error(ServerError, request, answer)
 
 
 def read_gid(request: ClientRequest, answer: ClientAnswer) -> str:
@@ -105,7 +105,7 @@ def read_gid(request: ClientRequest, answer: ClientAnswer) -> str:
     check_success(request, answer)
     gid = _read(request, answer, _read_gid).gid
     if not gid:
-        raise _unreadable(request, answer, "the gid is empty")
+        raise unreadable(request, answer, "the gid is empty")
     return gid
 
 
@@ -129,7 +129,8 @@ def shorten(text: str) -> str:
     return text if len(text) <= BODY_SHOWN_MAX else text[:BODY_SHOWN_MAX] + "..."
 
 
-def _error(kind: type[ServerError], request: ClientRequest, answer: ClientAnswer) -> ServerError:
+def answer_error(kind: type[ServerError], request: ClientRequest, answer: ClientAnswer) -> ServerError:
+    """The error for an answer over HTTP that is no success."""
     body = answer.body.decode(errors="replace")
     return kind(
         f"{request.method} {request.url} was answered with {answer.status}, expected 200: {shorten(body)}"
@@ -144,10 +145,11 @@ def _read(request: ClientRequest, answer: ClientAnswer, decode: Callable[[bytes]
     try:
         return decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _unreadable(request, answer, str(error)) from error
+        raise unreadable(request, answer, str(error)) from error
 
 
-def _unreadable(request: ClientRequest, answer: ClientAnswer, why: str) -> ServerError:
+def unreadable(request: ClientRequest, answer: ClientAnswer, why: str) -> ServerError:
+    """The error for an answer that no DTM server gives."""
     body = answer.body.decode(errors="replace")
     return ServerError(
         f"{request.method} {request.url} was answered with what no DTM server says ({why}): {body[:BODY_SHOWN_MAX]}",

@@ -1,4 +1,4 @@
-"""The DTM client for trio and asyncio: the exchanges of this package over httpx2.
+"""The DTM client for trio and asyncio: the exchanges of this package over httpx2, or gRPC.
 
 The law of this file: as in ``sync_client.py``, nothing is repeated here. A cancelled task still says its last word to
 the server (an abort), within a deadline. Why httpx2: it runs on both loops; httpx itself has had no release since 2024,
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from flowtx.client.answers import FoundTransaction
 from flowtx.client.barrier import Barrier
@@ -22,17 +22,21 @@ from flowtx.client.message import Message
 from flowtx.client.operations import Operations
 from flowtx.client.options import Options
 from flowtx.client.saga import Saga
-from flowtx.client.sync_client import ANSWER_MAX, too_long, unreachable
+from flowtx.client.sync_client import ANSWER_MAX, open_channels, too_long, unreachable
 from flowtx_dsl.errors import WorkflowError
 
 try:
     import anyio
+    import anyio.to_thread
     import httpx2
 except ImportError as error:
     raise ClientError(
         "the client for trio and asyncio needs httpx2, which is not installed",
         remedy="pip install 'flowtx[client]', or use flowtx.client.sync_client in a worker thread.",
     ) from error
+
+if TYPE_CHECKING:  # the library is loaded by who uses it
+    from flowtx.client.grpc_channels import GrpcChannels
 
 T = TypeVar("T")
 BlockT = TypeVar("BlockT", bound=Block)
@@ -50,10 +54,11 @@ class AsyncDtmClient:
         """``send`` carries requests some other way; raises ``ClientError`` for an address that is none."""
         self.operations = Operations(url, timeout_s=timeout_s)
         self._http = httpx2.AsyncClient(trust_env=False)
-        self._send = send or self._send_http
+        self._send = send or self._send_itself
+        self._channels: GrpcChannels | None = None
 
     def __repr__(self) -> str:
-        return f"<AsyncDtmClient of {self.operations.base}>"
+        return f"<AsyncDtmClient of {self.operations.wire.address}>"
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -62,11 +67,17 @@ class AsyncDtmClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.__aexit__(kind, error, trace)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give back what the client holds; the end of its ``async with`` block does."""
+        if self._channels is not None:
+            self._channels.close()
+        await self._http.aclose()
 
     async def new_gid(self) -> str:
         """As ``DtmClient.new_gid``."""
-        return await self.run(self.operations.new_gid())
+        return await self.run(self.operations.wire.new_gid())
 
     async def submit(self, transaction: Saga | Message) -> None:
         """As ``DtmClient.submit``."""
@@ -110,23 +121,23 @@ class AsyncDtmClient:
 
     async def query(self, gid: str) -> FoundTransaction | None:
         """As ``DtmClient.query``."""
-        return await self.run(self.operations.query(gid))
+        return await self.run(self.operations.wire.query(gid))
 
     async def force_stop(self, gid: str) -> None:
         """As ``DtmClient.force_stop``."""
-        await self.run(self.operations.force_stop(gid))
+        await self.run(self.operations.wire.force_stop(gid))
 
     async def subscribe(self, topic: str, url: str, *, remark: str = "") -> None:
         """As ``DtmClient.subscribe``."""
-        await self.run(self.operations.subscribe(topic, url, remark))
+        await self.run(self.operations.wire.subscribe(topic, url, remark))
 
     async def unsubscribe(self, topic: str, url: str) -> None:
         """As ``DtmClient.unsubscribe``."""
-        await self.run(self.operations.unsubscribe(topic, url))
+        await self.run(self.operations.wire.unsubscribe(topic, url))
 
     async def delete_topic(self, topic: str) -> None:
         """As ``DtmClient.delete_topic``."""
-        await self.run(self.operations.delete_topic(topic))
+        await self.run(self.operations.wire.delete_topic(topic))
 
     async def run(self, exchange: Exchange[T]) -> T:
         """As ``DtmClient.run``."""
@@ -158,6 +169,19 @@ class AsyncDtmClient:
         with anyio.move_on_after(wanted.timeout_s, shield=True):
             return await self._send(wanted)
         raise unreachable(wanted, TimeoutError(f"nothing within {wanted.timeout_s} seconds"))
+
+    async def _send_itself(self, request: ClientRequest) -> ClientAnswer:
+        return await (self._send_grpc(request) if request.is_grpc else self._send_http(request))
+
+    async def _send_grpc(self, request: ClientRequest) -> ClientAnswer:
+        if self._channels is None:
+            self._channels = open_channels()
+        call = self._channels.start(request)
+        try:
+            # The thread only waits; given up, it is let go when the call is cancelled.
+            return await anyio.to_thread.run_sync(call.wait, abandon_on_cancel=True)
+        finally:
+            call.cancel()
 
     async def _send_http(self, request: ClientRequest) -> ClientAnswer:
         received = bytearray()

@@ -6,15 +6,19 @@ The law of this file: as ``workflows.py``, with async functions.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flowtx.client.async_client import AsyncDtmClient
 from flowtx.client.barrier import Barrier
 from flowtx.client.branch_calls import BranchResult
 from flowtx.client.options import Options
 from flowtx.client.participants import BranchRequest
-from flowtx.client.workflow_run import Definition, Phase2, WorkflowRun
+from flowtx.client.workflow_run import Definition, Phase2, Register, WorkflowRun
 from flowtx.client.workflows import Registry
+from flowtx.client.xa_branch import XaBranch
 from flowtx_dsl.codec import encode
 
 T = TypeVar("T")
@@ -46,6 +50,23 @@ class AsyncWorkflow:
         return await self._client.run(
             self._run.call(url, payload=payload, on_rollback=on_rollback, on_commit=on_commit)
         )
+
+    async def do_xa(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+        business: Callable[[AsyncConnection], Awaitable[T]],
+    ) -> T:
+        """As ``Workflow.do_xa``, on asyncio, for SQLAlchemy's ``AsyncEngine``: ``connect`` is its ``connect``."""
+
+        async def prepare(branch: XaBranch, register: Register) -> object:
+            async with connect() as connection:
+                return await branch.prepare_async(connection, business, lambda value: self._client.run(register(value)))
+
+        async def finish(branch: XaBranch) -> None:
+            async with connect() as connection:
+                await branch.finish_async(connection)
+
+        return cast("T", await self._client.run(self._run.do_xa(business, prepare=prepare, finish=finish)))
 
 
 class AsyncWorkflows:

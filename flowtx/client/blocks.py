@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from flowtx.client.branch_calls import BranchCall, BranchResult, call_branch
 from flowtx.client.branch_ids import BranchIds
 from flowtx.client.errors import ClientError, ServerUnreachable
 from flowtx.client.exchanges import Exchange
 from flowtx.client.operations import Operations
-from flowtx.client.options import Options, check_gid, payload_text
+from flowtx.client.options import Options, check_gid
+from flowtx.client.wire import Fields
 from flowtx_dsl.errors import FlowtxError, WorkflowError
 
 REASON_LENGTH_MAX = 1000
@@ -46,8 +45,8 @@ class Block:
         if self._is_joined:
             return
         if not self.gid:
-            self.gid = yield from self._operations.new_gid()
-        yield from self._operations.post("prepare", self._body())
+            self.gid = yield from self._operations.wire.new_gid()
+        yield from self._operations.wire.write("prepare", self._fields())
         self._is_open = True
 
     def end(self, error: BaseException | None) -> Exchange[None]:
@@ -62,8 +61,7 @@ class Block:
 
     def _abort(self, error: BaseException) -> Exchange[None]:
         try:
-            body = self._body(rollback_reason=_reason(error))
-            yield from self._operations.post("abort", body, is_last_word=True)
+            yield from self._operations.last_word("abort", self._fields(rollback_reason=_reason(error)))
         except ClientError as also:
             error.add_note(
                 f"{self.trans_type} {self.gid} could not be aborted, and is aborted by the server when its time is up: "
@@ -73,16 +71,14 @@ class Block:
     def _submit(self) -> Exchange[None]:
         try:
             timeout_s = self._operations.submit_timeout_s(self.options)
-            yield from self._operations.post("submit", self._body(), timeout_s=timeout_s)
+            yield from self._operations.wire.write("submit", self._fields(), timeout_s=timeout_s)
         except ServerUnreachable as error:
             # Not to be repeated: DTM takes a repeated submit of these for the end of all confirms (spec 12.1).
             error.remedy = "Query the gid: where the submit was lost, the server aborts when the time is up."
             raise
 
-    def _body(self, **more: object) -> bytes:
-        return msgspec.json.encode(
-            {"gid": self.gid, "trans_type": self.trans_type, **self.options.fields(), **more},
-        )
+    def _fields(self, **more: object) -> Fields:
+        return {"gid": self.gid, "trans_type": self.trans_type, **self.options.fields(), **more}
 
     def _next_id(self) -> str:
         if not self._is_open:
@@ -92,21 +88,18 @@ class Block:
             )
         return self._ids.new()
 
-    def _register(self, branch_id: str, **fields: str) -> Exchange[None]:
-        own = {"gid": self.gid, "trans_type": self.trans_type, "branch_id": branch_id}
-        yield from self._operations.post("registerBranch", msgspec.json.encode({**own, **fields}))
-
-    def _call(self, branch_id: str, op: str, url: str, payload: str, **parameters: str) -> Exchange[BranchResult]:
+    def _call(self, branch_id: str, op: str, url: str, payload: bytes, **parameters: str) -> Exchange[BranchResult]:
         timeout_s = self.options.request_timeout_s or self._operations.timeout_s
         return call_branch(
             BranchCall(
                 url=url,
+                protocol=self._operations.wire.protocol,
                 gid=self.gid,
                 trans_type=self.trans_type,
                 branch_id=branch_id,
                 op=op,
-                parameters=(("dtm", self._operations.base), *parameters.items()),
-                body=payload.encode(),
+                parameters=(("dtm", self._operations.wire.address), *parameters.items()),
+                body=payload,
                 headers=tuple(self.options.branch_headers.items()),
                 timeout_s=timeout_s,
             )
@@ -121,9 +114,14 @@ class TccBlock(Block):
     def call_branch(self, *, try_: str, confirm: str, cancel: str, payload: object) -> Exchange[BranchResult]:
         """Register a branch, then try it."""
         branch_id = self._next_id()
-        text = payload_text(payload, what=f"payload of branch {branch_id} of tcc {self.gid}")
-        yield from self._register(branch_id, confirm=confirm, cancel=cancel, data=text)
-        return (yield from self._call(branch_id, "try", try_, text))
+        what = f"branch {branch_id} of tcc {self.gid}"
+        for url in (try_, confirm, cancel):
+            if url:
+                self._operations.check_url(url, what=what)
+        data = self._operations.payload(payload, what=f"payload of {what}")
+        own = {"gid": self.gid, "trans_type": self.trans_type, "branch_id": branch_id}
+        yield from self._operations.wire.register({**own, "confirm": confirm, "cancel": cancel}, data)
+        return (yield from self._call(branch_id, "try", try_, data))
 
 
 class XaBlock(Block):
@@ -134,8 +132,11 @@ class XaBlock(Block):
     def call_branch(self, *, url: str, payload: object, phase2_url: str) -> Exchange[BranchResult]:
         """Call a participant, which registers itself before it prepares."""
         branch_id = self._next_id()
-        text = payload_text(payload, what=f"payload of branch {branch_id} of xa {self.gid}")
-        return (yield from self._call(branch_id, "action", url, text, phase2_url=phase2_url or url))
+        what = f"branch {branch_id} of xa {self.gid}"
+        for each in (url, phase2_url or url):
+            self._operations.check_url(each, what=what)
+        data = self._operations.payload(payload, what=f"payload of {what}")
+        return (yield from self._call(branch_id, "action", url, data, phase2_url=phase2_url or url))
 
 
 def parent_of(query: Mapping[str, str], trans_type: str) -> tuple[str, str]:

@@ -14,10 +14,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+GRPC = "grpc://"
+"""How the address of a server, and a call's URL, say that gRPC is spoken there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRequest:
     """One request; ``url`` is absolute. ``timeout_s`` is the longest wait for the network's next sign of life.
+
+    A URL ``grpc://host:port/Service/Method`` is a unary call over gRPC: ``method`` is then ``CALL``, ``headers`` the
+    metadata and ``body`` the message; ``timeout_s`` is all the time that it has.
 
     ``is_last_word``: sent though its task is cancelled, and given up after ``timeout_s`` in all.
     """
@@ -30,6 +36,11 @@ class ClientRequest:
     is_last_word: bool = False
 
     @property
+    def is_grpc(self) -> bool:
+        """True for a call over gRPC."""
+        return self.url.startswith(GRPC)
+
+    @property
     def all_headers(self) -> dict[str, str]:
         """Its headers, and the type of the body, unless they name one themselves."""
         headers = dict(self.headers)
@@ -40,10 +51,11 @@ class ClientRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientAnswer:
-    """One whole answer, whatever its status."""
+    """One whole answer, whatever its status: HTTP's number, or gRPC's, where 0 is OK and ``details`` say the rest."""
 
     status: int
     body: bytes
+    details: str = ""
 
 
 @dataclass(frozen=True, slots=True)

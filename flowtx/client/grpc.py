@@ -1,4 +1,4 @@
-"""gRPC: a servicer's method as a participant (spec 3.4).
+"""gRPC: a servicer's method as a participant, and the service that resumes workflows (spec 3.4, 3.6).
 
 The law of this file: what a method does decides the status, and nothing else: it returns (OK), raises ``Refused``
 (ABORTED), raises ``Ongoing`` (FAILED_PRECONDITION), or breaks (INTERNAL, asked again). Who calls is told by the dtm-*
@@ -13,10 +13,14 @@ from typing import Any, TypeVar, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
+from google.protobuf.wrappers_pb2 import BytesValue
 
+from flowtx.client.async_workflows import AsyncWorkflows
 from flowtx.client.barrier import Barrier
 from flowtx.client.errors import BarrierError
-from flowtx.client.participants import log, text_of
+from flowtx.client.participants import BranchRequest, log, text_of
+from flowtx.client.workflows import Workflows
 from flowtx_dsl.errors import Ongoing, Refused
 from flowtx_dsl.signatures import name_of
 
@@ -58,6 +62,47 @@ def participant(
         return call
 
     return decorate
+
+
+WORKFLOW_SERVICE, WORKFLOW_METHOD = "workflow.Workflow", "Execute"
+
+
+def callback_of(address: str) -> str:
+    """The ``callback`` of workflows at a gRPC server (``host:port``) that ``add_workflows`` was called with."""
+    return f"{address}/{WORKFLOW_SERVICE}/{WORKFLOW_METHOD}"
+
+
+def add_workflows(workflows: Workflows | AsyncWorkflows, server: grpc.Server | grpc.aio.Server) -> None:
+    """Let a DTM server resume workflows over gRPC (spec 3.6): ``AsyncWorkflows`` on a server of ``grpc.aio``."""
+
+    def execute(request: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            cast("Workflows", workflows).resume(_resumed(request, context))
+        except Exception as error:
+            context.abort(*_status(error, "a workflow"))
+        return b""
+
+    async def execute_async(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        try:
+            await cast("AsyncWorkflows", workflows).resume(_resumed(request, context))
+        except Exception as error:
+            await context.abort(*_status(error, "a workflow"))
+        return b""
+
+    untyped: Any = grpc  # its types want to know how bytes become messages
+    method = untyped.unary_unary_rpc_method_handler(execute if isinstance(workflows, Workflows) else execute_async)
+    server.add_generic_rpc_handlers(
+        (untyped.method_handlers_generic_handler(WORKFLOW_SERVICE, {WORKFLOW_METHOD: method}),)
+    )
+
+
+def _resumed(request: bytes, context: grpc.ServicerContext | grpc.aio.ServicerContext[Any, Any]) -> BranchRequest:
+    try:
+        # As WorkflowData, BytesValue has one field, number 1, of bytes.
+        body = BytesValue.FromString(request).value
+    except DecodeError as error:
+        raise _Misunderstood(f"the request is no WorkflowData: {error}") from error
+    return BranchRequest(query=query_of(context), body=body)
 
 
 def query_of(context: grpc.ServicerContext | grpc.aio.ServicerContext[Any, Any]) -> Mapping[str, str]:

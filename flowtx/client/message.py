@@ -1,4 +1,4 @@
-"""A two-phase message as a value, and the bodies that prepare and submit it (spec 2.3, 4.5, 10).
+"""A two-phase message as a value, and the fields that prepare and submit it (spec 2.3, 4.5, 10).
 
 The law of this file: as a saga, a message is immutable and is refused here when no server could send it as meant.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from flowtx.client.barrier import Barrier
-from flowtx.client.options import Options, check_gid, payload_text
+from flowtx.client.options import Options, check_gid
 from flowtx_dsl.errors import WorkflowError
 
 TOPIC = "topic://"
@@ -23,7 +23,7 @@ def topic(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStep:
-    """One receiver: its URL, or ``topic(name)`` for all its subscribers; and what is sent, as JSON."""
+    """One receiver: its URL, or ``topic(name)`` for all its subscribers; and what is sent, as for ``SagaStep``."""
 
     action: str
     payload: object = None
@@ -62,38 +62,34 @@ class Message:
         return Barrier(gid=self.gid, branch_id="00", op="msg", trans_type="msg", table=table)
 
 
-def prepare_body(message: Message) -> bytes:
-    """The body of the prepare: all but the delay; raises ``PayloadError`` and ``WorkflowError``."""
+def prepare_fields(message: Message) -> dict[str, object]:
+    """The fields of the prepare: all but the delay and the payloads; raises ``WorkflowError``."""
     if not message.query_prepared:
         raise WorkflowError(
             f"message {message.gid} is to be prepared and has no query_prepared",
             remedy="Give the URL where this service answers whether the local transaction was committed: without it, "
             "a server takes a message that it hears no more of for committed, and sends it.",
         )
-    return msgspec.json.encode(_fields(message))
+    return _fields(message)
 
 
-def message_body(message: Message) -> bytes:
-    """The body of the submit; raises ``PayloadError``."""
-    body = _fields(message)
+def message_fields(message: Message) -> dict[str, object]:
+    """The fields of the submit, without the payloads."""
+    fields = _fields(message)
     if message.delay_s:
-        body["custom_data"] = msgspec.json.encode({"delay": message.delay_s}).decode()
-    return msgspec.json.encode(body)
+        fields["custom_data"] = msgspec.json.encode({"delay": message.delay_s}).decode()
+    return fields
 
 
 def _fields(message: Message) -> dict[str, object]:
-    body: dict[str, object] = {
+    fields: dict[str, object] = {
         "gid": message.gid,
         "trans_type": "msg",
         "steps": [{"action": step.action} for step in message.steps],
-        "payloads": [
-            payload_text(step.payload, what=f"payload of step {number} of message {message.gid}")
-            for number, step in enumerate(message.steps)
-        ],
         **message.options.fields(),
     }
     if message.query_prepared:
-        body["query_prepared"] = message.query_prepared
+        fields["query_prepared"] = message.query_prepared
     if message.concurrent:
-        body["concurrent"] = True
-    return body
+        fields["concurrent"] = True
+    return fields

@@ -1,70 +1,54 @@
-"""The operations of a DTM server, each an exchange (spec 2.4, 10).
+"""What a client does with a DTM server, each an exchange (spec 2.4, 10).
 
-The law of this file: nothing is repeated here and nothing is guessed; whether to repeat is the caller's decision.
+The law of this file: nothing is repeated here and nothing is guessed; whether to repeat is the caller's decision. It
+knows no protocol: a ``Wire`` says what is wanted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-import msgspec
-
-from flowtx.client.answers import FoundTransaction, check_success, read_found, read_gid
 from flowtx.client.barrier import Barrier
 from flowtx.client.branch_calls import BranchCall, call_branch
 from flowtx.client.errors import ClientError
-from flowtx.client.exchanges import ClientRequest, Exchange, ask, perform
-from flowtx.client.message import Message, message_body, prepare_body
-from flowtx.client.options import Options
-from flowtx.client.saga import Saga, saga_body
-from flowtx_dsl.errors import Ongoing, Refused
+from flowtx.client.exchanges import Exchange, perform
+from flowtx.client.message import TOPIC, Message, message_fields, prepare_fields
+from flowtx.client.options import Options, payload_bytes
+from flowtx.client.saga import Saga, saga_fields
+from flowtx.client.wire import Fields, wire_of
+from flowtx_dsl.errors import Ongoing, Refused, WorkflowError
 
 T = TypeVar("T")
 
-API_PATH = "/api/dtmsvr"
 LAST_WORD_S = 5.0
 """How long a request may take that is sent because of an error: the error, perhaps a cancellation, waits for it."""
 
 
 class Operations:
-    """The operations of one server.
+    """What can be done with one server, beyond what its ``wire`` says in one request.
 
-    ``url`` is the server's (``http://localhost:36789``), or the base address that other DTM clients are given, which
-    ends in ``/api/dtmsvr``. Raises ``ClientError`` for anything else.
+    ``url`` is its address, as ``wire_of`` takes it. Raises ``ClientError`` for what is none.
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        self.base = _base(url)
+        self.wire = wire_of(url, timeout_s=timeout_s)
         self.timeout_s = timeout_s
-
-    def new_gid(self) -> Exchange[str]:
-        """A gid that nobody has."""
-        request = self.get("newGid")
-        return read_gid(request, (yield from ask(request)))
-
-    def query(self, gid: str) -> Exchange[FoundTransaction | None]:
-        """What the server has under a gid; None where it has nothing."""
-        request = self.get("query", gid=gid)
-        return read_found(request, (yield from ask(request)))
-
-    def force_stop(self, gid: str) -> Exchange[None]:
-        """End a transaction as failed; nothing is called."""
-        yield from self.post("forceStop", msgspec.json.encode({"gid": gid}))
 
     def submit(self, transaction: Saga | Message) -> Exchange[None]:
         """Hand a saga, or a message, over."""
-        body = saga_body(transaction) if isinstance(transaction, Saga) else message_body(transaction)
-        yield from self.post("submit", body, timeout_s=self.submit_timeout_s(transaction.options))
+        fields = saga_fields(transaction) if isinstance(transaction, Saga) else message_fields(transaction)
+        payloads = self._payloads(transaction)
+        yield from self.wire.write("submit", fields, payloads, timeout_s=self.submit_timeout_s(transaction.options))
 
     def prepare(self, message: Message) -> Exchange[None]:
         """Let the server know of a message that may be submitted."""
-        yield from self.post("prepare", prepare_body(message))
+        yield from self.wire.write("prepare", prepare_fields(message), self._payloads(message))
 
     def abort(self, message: Message) -> Exchange[None]:
         """Take a prepared message back."""
-        yield from self.post("abort", _abort_body(message))
+        yield from self.wire.write("abort", _only_its_name(message))
 
     def do_and_submit(self, message: Message, business: Callable[[Barrier], T], table: str | None) -> Exchange[object]:
         """Prepare, run the business, and submit or abort by what became of it (spec 10)."""
@@ -82,9 +66,9 @@ class Operations:
         """Bring a message to its end whose business raised; what cannot be told now, the server will ask itself."""
         try:
             if not isinstance(error, Refused) and (yield from self._was_committed(message)):
-                yield from self.post("submit", message_body(message), is_last_word=True)
+                yield from self.last_word("submit", message_fields(message), *self._payloads(message))
             else:
-                yield from self.post("abort", _abort_body(message), is_last_word=True)
+                yield from self.last_word("abort", _only_its_name(message))
         except (ClientError, Ongoing) as also:
             error.add_note(
                 f"what becomes of message {message.gid} is left to the server, which will ask its query_prepared: "
@@ -96,6 +80,7 @@ class Operations:
             yield from call_branch(
                 BranchCall(
                     url=message.query_prepared,
+                    protocol=self.wire.protocol,
                     gid=message.gid,
                     trans_type="msg",
                     branch_id="00",
@@ -112,69 +97,47 @@ class Operations:
     def register_xa(self, query: Mapping[str, str], phase2_url: str) -> Exchange[None]:
         """Let the server know which URL commits or rolls back a branch of an xa transaction."""
         fields = {name: query[name] for name in ("gid", "branch_id")}
-        body = {**fields, "trans_type": "xa", "url": phase2_url}
-        yield from self.post("registerBranch", msgspec.json.encode(body))
+        yield from self.wire.register({**fields, "trans_type": "xa", "url": phase2_url}, b"")
 
-    def subscribe(self, topic: str, url: str, remark: str) -> Exchange[None]:
-        """Let a topic's messages reach a URL."""
-        yield from self._act(self.get("subscribe", topic=topic, url=url, remark=remark))
-
-    def unsubscribe(self, topic: str, url: str) -> Exchange[None]:
-        """Let a topic's messages not reach a URL any more."""
-        yield from self._act(self.get("unsubscribe", topic=topic, url=url))
-
-    def delete_topic(self, topic: str) -> Exchange[None]:
-        """Forget a topic and its subscribers."""
-        url = f"{self.base}/topic/{quote(topic, safe='')}"
-        yield from self._act(ClientRequest(method="DELETE", url=url, timeout_s=self.timeout_s))
+    def last_word(self, operation: str, fields: Fields, *payloads: bytes) -> Exchange[None]:
+        """A write because of an error, which waits for it."""
+        limit_s = min(self.timeout_s, LAST_WORD_S)
+        yield from self.wire.write(operation, fields, payloads, timeout_s=limit_s, is_last_word=True)
 
     def submit_timeout_s(self, options: Options) -> float:
         """How long a submit may keep silent: a waiting one is answered when the calls are done."""
         asked_s = options.request_timeout_s or 0
         return max(self.timeout_s, asked_s) if options.wait_result else self.timeout_s
 
-    def get(self, operation: str, **parameters: str) -> ClientRequest:
-        """A request that reads, or that DTM's API makes a GET."""
-        query = f"?{urlencode(parameters, quote_via=quote, safe='')}" if parameters else ""
-        return ClientRequest(method="GET", url=f"{self.base}/{operation}{query}", timeout_s=self.timeout_s)
+    def payload(self, payload: object, *, what: str) -> bytes:
+        """A payload as it travels to this server; raises ``PayloadError``."""
+        return payload_bytes(payload, what=what, protocol=self.wire.protocol)
 
-    def post(
-        self, operation: str, body: bytes, *, timeout_s: float | None = None, is_last_word: bool = False
-    ) -> Exchange[None]:
-        """A write."""
-        limit_s = self.timeout_s if timeout_s is None else timeout_s
-        yield from self._act(
-            ClientRequest(
-                method="POST",
-                url=f"{self.base}/{operation}",
-                body=body,
-                timeout_s=min(limit_s, LAST_WORD_S) if is_last_word else limit_s,
-                is_last_word=is_last_word,
+    def check_url(self, url: str, *, what: str) -> None:
+        """Raises ``WorkflowError`` for a participant's URL that this server would call in vain, for ever (spec 3.1)."""
+        if self.wire.protocol == "http" and urlsplit(url).scheme not in ("http", "https"):
+            raise WorkflowError(
+                f"{what} has the URL {url!r}, expected http://... or https://...",
+                remedy="A participant over gRPC, host:port/Service/Method, is called in transactions that are "
+                "submitted over gRPC: DtmClient('grpc://host:36790').",
             )
-        )
 
-    def _act(self, request: ClientRequest) -> Exchange[None]:
-        check_success(request, (yield from ask(request)))
-
-
-def _abort_body(message: Message) -> bytes:
-    return msgspec.json.encode({"gid": message.gid, "trans_type": "msg"})
-
-
-def _base(url: str) -> str:
-    plain = url.rstrip("/")
-    try:
-        parts = urlsplit(plain)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, brackets that do not close
-        raise _no_address(url) from None
-    if not is_address or parts.query or parts.fragment:
-        raise _no_address(url)
-    return plain if parts.path else plain + API_PATH
+    def _payloads(self, transaction: Saga | Message) -> tuple[bytes, ...]:
+        """Its payloads as they travel, after a look at the URLs that they are for."""
+        if isinstance(transaction, Saga):
+            name = f"saga {transaction.gid}"
+            steps = [([step.action, step.compensate], step.payload) for step in transaction.steps]
+        else:
+            name = f"message {transaction.gid}"
+            steps = [([step.action], step.payload) for step in transaction.steps]
+        payloads: list[bytes] = []
+        for number, (urls, payload) in enumerate(steps):
+            for url in urls:
+                if url and not url.startswith(TOPIC):
+                    self.check_url(url, what=f"step {number} of {name}")
+            payloads.append(self.payload(payload, what=f"payload of step {number} of {name}"))
+        return tuple(payloads)
 
 
-def _no_address(url: str) -> ClientError:
-    return ClientError(
-        f"the server's address is {url!r}, expected one like http://localhost:36789",
-        remedy="Give scheme, host and port; the path /api/dtmsvr is added where there is none.",
-    )
+def _only_its_name(message: Message) -> Fields:
+    return {"gid": message.gid, "trans_type": "msg"}

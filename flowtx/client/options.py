@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 from flowtx_dsl.codec import encode
 from flowtx_dsl.errors import PayloadError, WorkflowError
@@ -72,10 +73,26 @@ def check_gid(gid: str) -> None:
         )
 
 
-def payload_text(payload: object, *, what: str) -> str:
-    """A payload as the JSON text that travels; raises ``PayloadError`` naming it."""
+class ProtobufMessage(Protocol):
+    """What can be sent over gRPC as it is: a message of protobuf."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        """Its bytes."""
+        ...
+
+
+def payload_bytes(payload: object, *, what: str, protocol: str) -> bytes:
+    """A payload as it travels: JSON, or over gRPC also bytes and messages as they are; raises ``PayloadError``."""
+    is_message = hasattr(payload, "SerializeToString")
+    if is_message or isinstance(payload, bytes | bytearray):
+        if protocol != "grpc":
+            raise PayloadError(
+                f"{what} is a {type(payload).__name__}, and payloads are JSON texts over {protocol}",
+                remedy="Give plain data, or ask the server over gRPC: DtmClient('grpc://host:36790').",
+            )
+        return cast("ProtobufMessage", payload).SerializeToString() if is_message else bytes(cast("bytes", payload))
     try:
-        return encode(payload, what=what).decode()
+        return encode(payload, what=what)
     except PayloadError as error:
         cause = error.__cause__
         raise PayloadError(f"{what} cannot be sent as JSON: {cause}", remedy=error.remedy) from cause

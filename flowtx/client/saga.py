@@ -1,4 +1,4 @@
-"""A saga as a value, and the body that submits it (spec 2.3, 10).
+"""A saga as a value, and the fields that submit it (spec 2.3, 10).
 
 The law of this file: what no server could run as meant is said here, when the value is made; a saga is immutable, so
 submitting it again after a lost answer says exactly the same.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flowtx.client.options import Options, check_gid, payload_text
+from flowtx.client.options import Options, check_gid
 from flowtx_dsl.errors import WorkflowError
 
 
@@ -24,7 +24,8 @@ def _no_orders() -> dict[int, tuple[int, ...]]:
 class SagaStep:
     """One step: the URL that acts, the URL that takes it back, and what both are sent, as JSON.
 
-    An empty URL counts as done without a call. ``payload`` is plain data: dataclasses, dicts, models.
+    An empty URL counts as done without a call. ``payload`` is plain data: dataclasses, dicts, models. Where the server
+    is asked over gRPC, a URL may be ``host:port/package.Service/Method``, and a payload a protobuf message or bytes.
     """
 
     action: str
@@ -56,22 +57,18 @@ class Saga:
         _check_orders(self)
 
 
-def saga_body(saga: Saga) -> bytes:
-    """The body of the submit; raises ``PayloadError`` naming the payload that cannot be written as JSON."""
-    body: dict[str, object] = {
+def saga_fields(saga: Saga) -> dict[str, object]:
+    """The fields of the submit, without the payloads."""
+    fields: dict[str, object] = {
         "gid": saga.gid,
         "trans_type": "saga",
         "steps": [{"action": step.action, "compensate": step.compensate} for step in saga.steps],
-        "payloads": [
-            payload_text(step.payload, what=f"payload of step {number} of saga {saga.gid}")
-            for number, step in enumerate(saga.steps)
-        ],
         **saga.options.fields(),
     }
     if saga.concurrent:
         orders = {str(step): sorted(before) for step, before in saga.orders.items()}
-        body["custom_data"] = msgspec.json.encode({"concurrent": True, "orders": orders}).decode()
-    return msgspec.json.encode(body)
+        fields["custom_data"] = msgspec.json.encode({"concurrent": True, "orders": orders}).decode()
+    return fields
 
 
 def _check_orders(saga: Saga) -> None:

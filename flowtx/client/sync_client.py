@@ -1,15 +1,17 @@
-"""The DTM client for threads: the exchanges of this package over the standard library's HTTP.
+"""The DTM client for threads: the exchanges of this package over the standard library's HTTP, or gRPC.
 
-The law of this file: one connection a request, so that the client can be shared by threads and no request meets a
-connection that the server has just closed. Nothing is repeated here: repeating is the caller's decision.
+The law of this file: over HTTP one connection a request, so that the client can be shared by threads and no request
+meets a connection that the server has just closed; over gRPC one a host, which threads share too. Nothing is repeated
+here: repeating is the caller's decision.
 """
 
 from __future__ import annotations
 
 import http.client
+import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from flowtx.client.answers import FoundTransaction
@@ -23,6 +25,9 @@ from flowtx.client.operations import Operations
 from flowtx.client.options import Options
 from flowtx.client.saga import Saga
 
+if TYPE_CHECKING:  # the library is loaded by who uses it
+    from flowtx.client.grpc_channels import GrpcChannels
+
 T = TypeVar("T")
 BlockT = TypeVar("BlockT", bound=Block)
 
@@ -35,22 +40,40 @@ Send = Callable[[ClientRequest], ClientAnswer]
 class DtmClient:
     """Hands transactions to a DTM server, flowtx or another. For threads; ``AsyncDtmClient`` is for trio and asyncio.
 
-    ``url`` is like ``http://localhost:36789``; ``timeout_s`` is the longest wait for a sign of life of the server.
-    Environment variables for proxies are not read. Every method raises ``ServerUnreachable`` when no whole answer was
-    had, and ``ServerRefused``, ``ServerOngoing`` or another ``ServerError`` for what was not success (spec 10).
+    ``url`` is like ``http://localhost:36789``, ``http://localhost:36789/api/json-rpc`` or ``grpc://localhost:36790``;
+    ``timeout_s`` is the longest wait for a sign of life of the server. Close it, or use it in a ``with`` block, when
+    it speaks gRPC; over HTTP it holds nothing. Environment variables for proxies are not read over HTTP.
+
+    Every method raises ``ServerUnreachable`` when no whole answer was had, ``ServerRefused``, ``ServerOngoing`` or
+    another ``ServerError`` for what was not success (spec 10), and ``MissingOperation`` for what the protocol has not.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 10.0, send: Send | None = None) -> None:
         """``send`` carries requests some other way; raises ``ClientError`` for an address that is none."""
         self.operations = Operations(url, timeout_s=timeout_s)
-        self._send = send or send_http
+        self._send = send or self._send_itself
+        self._channels: GrpcChannels | None = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<DtmClient of {self.operations.base}>"
+        return f"<DtmClient of {self.operations.wire.address}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what the client holds."""
+        if self._channels is not None:
+            self._channels.close()
 
     def new_gid(self) -> str:
         """A gid that nobody has; two calls never give the same."""
-        return self.run(self.operations.new_gid())
+        return self.run(self.operations.wire.new_gid())
 
     def submit(self, transaction: Saga | Message) -> None:
         """Hand it over: when this returns the server has it, and with ``wait_result`` it has succeeded.
@@ -101,23 +124,31 @@ class DtmClient:
 
     def query(self, gid: str) -> FoundTransaction | None:
         """What the server has under a gid; None where it has nothing."""
-        return self.run(self.operations.query(gid))
+        return self.run(self.operations.wire.query(gid))
 
     def force_stop(self, gid: str) -> None:
         """End a transaction as failed, whatever was done for it; nothing is compensated."""
-        self.run(self.operations.force_stop(gid))
+        self.run(self.operations.wire.force_stop(gid))
 
     def subscribe(self, topic: str, url: str, *, remark: str = "") -> None:
         """Let a topic's messages reach ``url``; refused where they do already."""
-        self.run(self.operations.subscribe(topic, url, remark))
+        self.run(self.operations.wire.subscribe(topic, url, remark))
 
     def unsubscribe(self, topic: str, url: str) -> None:
         """Let a topic's messages not reach ``url`` any more; refused where they do not."""
-        self.run(self.operations.unsubscribe(topic, url))
+        self.run(self.operations.wire.unsubscribe(topic, url))
 
     def delete_topic(self, topic: str) -> None:
         """Forget a topic and all its subscribers; refused where there is none."""
-        self.run(self.operations.delete_topic(topic))
+        self.run(self.operations.wire.delete_topic(topic))
+
+    def _send_itself(self, request: ClientRequest) -> ClientAnswer:
+        if not request.is_grpc:
+            return send_http(request)
+        with self._lock:
+            if self._channels is None:
+                self._channels = open_channels()
+        return self._channels.send(request)
 
     def run(self, exchange: Exchange[T]) -> T:
         """Bring an exchange to its end; the other methods, and what is built on them, are this."""
@@ -203,6 +234,13 @@ def send_http(request: ClientRequest) -> ClientAnswer:
     if len(body) > ANSWER_MAX:
         raise too_long(request)
     return ClientAnswer(status=response.status, body=body)
+
+
+def open_channels() -> GrpcChannels:
+    """The way out for calls over gRPC."""
+    from flowtx.client.grpc_channels import GrpcChannels  # noqa: PLC0415 - heavy, and few need it
+
+    return GrpcChannels()
 
 
 def unreachable(request: ClientRequest, error: Exception) -> ServerUnreachable:

@@ -12,23 +12,22 @@ The law of this file:
 from __future__ import annotations
 
 import base64
-import binascii
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
-import msgspec
-
-from flowtx.client.answers import Progress, WorkflowRow, read_prepared
-from flowtx.client.barrier import Barrier
+from flowtx.client.answers import shorten
+from flowtx.client.barrier import Barrier, Ran, Skipped
 from flowtx.client.blocks import REASON_LENGTH_MAX
 from flowtx.client.branch_calls import BranchCall, BranchResult, call_branch
 from flowtx.client.branch_ids import BranchIds
-from flowtx.client.errors import BranchFault, ServerError
-from flowtx.client.exchanges import ClientRequest, Exchange, ask, perform
+from flowtx.client.errors import BranchFault
+from flowtx.client.exchanges import Exchange, perform
 from flowtx.client.operations import Operations
-from flowtx.client.options import Options, check_gid, payload_text
+from flowtx.client.options import Options, check_gid
+from flowtx.client.workflow_record import WorkflowRecord, result_of
+from flowtx.client.xa_branch import XaBranch
 from flowtx_dsl.codec import Decoder, decoder_of, encode
 from flowtx_dsl.errors import Refused, WorkflowError
 from flowtx_dsl.signatures import name_of
@@ -36,6 +35,13 @@ from flowtx_dsl.signatures import name_of
 Action = Callable[[Barrier], object]
 Phase2 = Action | str | None
 """What ends a branch: a function that is given its barrier, or a URL that is called with the branch's payload."""
+Register = Callable[[object], Exchange[None]]
+Prepare = Callable[[XaBranch, Register], object]
+"""Runs an xa branch's first phase in the driver's way, awaited where that is async; gives ``Ran`` or ``Skipped``."""
+
+
+BUSINESS = "business"
+"""The op that says of an xa branch that it is about to be prepared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,19 +93,23 @@ class WorkflowRun:
     options: Options
     table: str | None = None
     _ids: BranchIds = field(default_factory=BranchIds)
-    _recorded: dict[tuple[str, str], Progress] = field(default_factory=dict[tuple[str, str], Progress])
-    _rollbacks: list[tuple[str, Phase2, str]] = field(default_factory=list[tuple[str, Phase2, str]])
-    _commits: list[tuple[str, Phase2, str]] = field(default_factory=list[tuple[str, Phase2, str]])
+    _record: WorkflowRecord = field(init=False)
+    _rollbacks: list[tuple[str, Phase2, bytes]] = field(default_factory=list[tuple[str, Phase2, bytes]])
+    _commits: list[tuple[str, Phase2, bytes]] = field(default_factory=list[tuple[str, Phase2, bytes]])
     _fault: BaseException | None = None
     _is_over: bool = False
+
+    def __post_init__(self) -> None:
+        self._record = WorkflowRecord(self.operations, self.gid, self.options)
 
     def execute(self, handler: Callable[[object], object]) -> Exchange[object]:
         """Run ``handler(data)`` to the workflow's end, or hand back how it ended before."""
         check_gid(self.gid)
         data = self.definition.data.decode(self.data, what=f"the data of workflow {self.definition.name}")
-        row = yield from self._prepare()
+        self.operations.check_url(self.callback, what=f"the callback of workflow {self.definition.name}")
+        row = yield from self._record.begin(self.definition.name, self.data, self.callback)
         if row.status == "succeed":
-            return self._result(_from_base64(row.result, self.gid))
+            return self._result(result_of(row, self.gid))
         if row.status == "failed":
             raise Refused(row.rollback_reason or f"workflow {self.gid} failed")
         try:
@@ -113,21 +123,19 @@ class WorkflowRun:
             if self._fault is not None:  # rolled back when the outcome of every branch is known
                 raise self._fault from None
             yield from self._finish("rollback", self._rollbacks)
-            yield from self._submit(status="failed", rollback_reason=reason[:REASON_LENGTH_MAX])
+            yield from self._record.end(status="failed", rollback_reason=reason[:REASON_LENGTH_MAX])
             raise
         self._is_over = True
         if self._fault is not None:
             raise self._fault
         yield from self._finish("commit", self._commits)
-        yield from self._submit(status="succeed", result=base64.b64encode(result).decode())
+        yield from self._record.end(status="succeed", result=base64.b64encode(result).decode())
         return self._result(result)
 
     def do(self, action: Action, *, on_rollback: Phase2, on_commit: Phase2) -> Exchange[object]:
         """A branch that is a function of this process."""
-        branch_id = self._begin("", on_rollback, on_commit)
-        name = name_of(action)
-        decoder = decoder_of(signature_of(action, name).return_annotation, what=f"the result of {name}")
-        what = f"the result of {name}, branch {branch_id} of workflow {self.gid}"
+        branch_id = self._begin(b"", on_rollback, on_commit)
+        what, decoder = self._result_of(action, branch_id)
 
         def run() -> Exchange[bytes]:
             barrier = self._barrier(branch_id, "action")
@@ -137,24 +145,71 @@ class WorkflowRun:
         value: object = decoder.decode(recorded, what=what)
         return value
 
+    def do_xa(
+        self, business: Callable[..., object], *, prepare: Prepare, finish: Callable[[XaBranch], object]
+    ) -> Exchange[object]:
+        """A branch that is prepared in a database of this process, and ended there with the workflow."""
+
+        def end(barrier: Barrier) -> object:
+            return finish(self._xa_branch(barrier.branch_id, barrier.op))
+
+        branch_id = self._begin(b"", end, end)
+        what, decoder = self._result_of(business, branch_id)
+        recorded = yield from self._act(branch_id, lambda: self._prepare(branch_id, prepare, what))
+        value: object = decoder.decode(recorded, what=what)
+        return value
+
+    def _prepare(self, branch_id: str, prepare: Prepare, what: str) -> Exchange[bytes]:
+        """The result of an xa branch that is prepared.
+
+        That it is about to be prepared is recorded first, with its result, as the op that DTM's Go client calls
+        business. Whoever finds that and no action asks the database whether it was prepared; where it was not,
+        business runs again, and counts when its result is the same.
+        """
+        known = self._record.of(branch_id, BUSINESS)
+        data = known.data if known is not None else b""
+
+        def register(value: object) -> Exchange[None]:
+            nonlocal data
+            found = encode(value, what=what)
+            if known is None:
+                yield from self._record.add(branch_id, BUSINESS, "succeed", found)
+            elif found != data:
+                raise Refused(f"{what} was {shorten(data.decode())}, and is {shorten(found.decode())} when repeated")
+            data = found
+
+        branch = self._xa_branch(branch_id, "action")
+        done = cast("Ran[object] | Skipped", (yield from perform(lambda: prepare(branch, register))))
+        if not done and known is None:
+            raise WorkflowError(
+                f"{branch.xid} is prepared in the database, or was committed, and not by this workflow",
+                remedy="Give each workflow a gid of its own.",
+            )
+        return data
+
     def call(self, url: str, *, payload: object, on_rollback: Phase2, on_commit: Phase2) -> Exchange[BranchResult]:
-        """A branch that is a participant over HTTP."""
-        text = payload_text(payload, what=f"payload of a branch of workflow {self.gid}")
-        branch_id = self._begin(text, on_rollback, on_commit)
+        """A branch that is a participant."""
+        what = f"a branch of workflow {self.gid}"
+        for each in (url, on_rollback, on_commit):
+            if isinstance(each, str):
+                self.operations.check_url(each, what=what)
+        data = self.operations.payload(payload, what=f"payload of {what}")
+        branch_id = self._begin(data, on_rollback, on_commit)
 
         def run() -> Exchange[bytes]:
-            result = yield from call_branch(self._branch_call(url, branch_id, "action", text))
-            try:
-                result.body.decode()
-            except UnicodeDecodeError as error:
-                raise BranchFault(f"{url} answered with what is no text: {error}", status=200) from error
+            result = yield from call_branch(self._branch_call(url, branch_id, "action", data))
+            if self.operations.wire.protocol != "grpc":  # where it is recorded as a text
+                try:
+                    result.body.decode()
+                except UnicodeDecodeError as error:
+                    raise BranchFault(f"{url} answered with what is no text: {error}", status=200) from error
             return result.body
 
         return BranchResult(url=url, body=(yield from self._act(branch_id, run)))
 
     # -- forward
 
-    def _begin(self, payload: str, on_rollback: Phase2, on_commit: Phase2) -> str:
+    def _begin(self, payload: bytes, on_rollback: Phase2, on_commit: Phase2) -> str:
         if self._fault is not None:
             raise WorkflowError(
                 f"workflow {self.gid} goes on after a branch of unknown outcome",
@@ -171,7 +226,7 @@ class WorkflowRun:
 
     def _act(self, branch_id: str, run: Callable[[], Exchange[bytes]]) -> Exchange[bytes]:
         """The recorded result of a branch's action; it is run where there is none."""
-        known = self._recorded.get((branch_id, "action"))
+        known = self._record.of(branch_id, "action")
         if known is not None:
             if known.status == "failed":
                 self._forget_rollback(branch_id)
@@ -181,10 +236,10 @@ class WorkflowRun:
             try:
                 data = yield from run()
             except Refused as refused:
-                yield from self._record(branch_id, "action", "failed", refused.message)
+                yield from self._record.add(branch_id, "action", "failed", refused.message.encode())
                 self._forget_rollback(branch_id)
                 raise
-            yield from self._record(branch_id, "action", "succeed", data.decode())
+            yield from self._record.add(branch_id, "action", "succeed", data)
         except Refused:
             raise
         except Exception as error:
@@ -197,10 +252,10 @@ class WorkflowRun:
 
     # -- the end
 
-    def _finish(self, op: str, ends: list[tuple[str, Phase2, str]]) -> Exchange[None]:
+    def _finish(self, op: str, ends: list[tuple[str, Phase2, bytes]]) -> Exchange[None]:
         """The second phase, the last branch first."""
         for branch_id, end, payload in reversed(ends):
-            if (branch_id, op) in self._recorded:
+            if self._record.of(branch_id, op) is not None:
                 continue
             try:
                 if isinstance(end, str):
@@ -213,65 +268,36 @@ class WorkflowRun:
                     f"the {op} of branch {branch_id} of workflow {self.gid} was refused: {error.message}",
                     remedy="Let it succeed in the end; the server calls until it does.",
                 ) from error
-            yield from self._record(branch_id, op, "succeed", "")
+            yield from self._record.add(branch_id, op, "succeed")
 
     def _result(self, data: bytes) -> object:
         value: object = self.definition.result.decode(data, what=f"the result of workflow {self.definition.name}")
         return value
 
-    # -- the server
-
-    def _prepare(self) -> Exchange[WorkflowRow]:
-        custom = {"name": self.definition.name, "data": base64.b64encode(self.data).decode()}
-        request = ClientRequest(
-            method="POST",
-            url=f"{self.operations.base}/prepareWorkflow",
-            body=msgspec.json.encode(
-                {
-                    "gid": self.gid,
-                    "trans_type": "workflow",
-                    "protocol": "http",
-                    "query_prepared": self.callback,
-                    "custom_data": msgspec.json.encode(custom).decode(),
-                    **self.options.fields(),
-                }
-            ),
-            timeout_s=self.operations.timeout_s,
-        )
-        found = read_prepared(request, (yield from ask(request)))
-        if found.transaction.status not in ("prepared", "succeed", "failed"):
-            raise WorkflowError(
-                f"gid {self.gid} belongs to a transaction that is {found.transaction.status}, which no workflow is",
-                remedy="Give each workflow a gid of its own.",
-            )
-        self._recorded = {(each.branch_id, each.op): each for each in found.progresses or ()}
-        self.options = _stored_options(found.transaction.options, self.options)
-        return found.transaction
-
-    def _record(self, branch_id: str, op: str, status: str, data: str) -> Exchange[None]:
-        # "sync": an acknowledged step that DTM writes later can be lost with it (spec 12.8).
-        fields = {"branch_id": branch_id, "op": op, "status": status, "data": data, "sync": "1"}
-        body = {"gid": self.gid, "trans_type": "workflow", **fields}
-        yield from self.operations.post("registerBranch", msgspec.json.encode(body))
-
-    def _submit(self, **end: str) -> Exchange[None]:
-        body = {"gid": self.gid, "trans_type": "workflow", "req_extra": end}
-        yield from self.operations.post("submit", msgspec.json.encode(body))
-
     def _barrier(self, branch_id: str, op: str) -> Barrier:
         return Barrier(gid=self.gid, branch_id=branch_id, op=op, trans_type="workflow", table=self.table)
 
-    def _branch_call(self, url: str, branch_id: str, op: str, payload: str) -> BranchCall:
+    def _xa_branch(self, branch_id: str, op: str) -> XaBranch:
+        return XaBranch(gid=self.gid, branch_id=branch_id, op=op, phase2_url=self.callback, table=self.table)
+
+    def _result_of(self, function: Callable[..., object], branch_id: str) -> tuple[str, Decoder]:
+        """What a branch's result is called, and how it is read."""
+        name = name_of(function)
+        decoder = decoder_of(signature_of(function, name).return_annotation, what=f"the result of {name}")
+        return f"the result of {name}, branch {branch_id} of workflow {self.gid}", decoder
+
+    def _branch_call(self, url: str, branch_id: str, op: str, payload: bytes) -> BranchCall:
         return BranchCall(
             url=url,
+            protocol=self.operations.wire.protocol,
             gid=self.gid,
             trans_type="workflow",
             branch_id=branch_id,
             op=op,
-            parameters=(("dtm", self.operations.base),),
-            body=payload.encode(),
-            headers=tuple(self.options.branch_headers.items()),
-            timeout_s=self.options.request_timeout_s or self.operations.timeout_s,
+            parameters=(("dtm", self.operations.wire.address),),
+            body=payload,
+            headers=tuple(self._record.options.branch_headers.items()),
+            timeout_s=self._record.options.request_timeout_s or self.operations.timeout_s,
         )
 
 
@@ -282,32 +308,3 @@ def _refusal_in(error: BaseException) -> str | None:
         reasons = [_refusal_in(each) for each in members]
         return None if None in reasons else "; ".join(str(reason) for reason in reasons)
     return (error.message or "refused") if isinstance(error, Refused) else None
-
-
-def _from_base64(text: str, gid: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ServerError(
-            f"the result of workflow {gid} is no base64: {text[:100]!r}", status=200, body=text
-        ) from error
-
-
-class _StoredOptions(msgspec.Struct, frozen=True):
-    branch_headers: dict[str, str] | None = None
-    request_timeout: int | None = None
-
-
-def _stored_options(text: str, otherwise: Options) -> Options:
-    """What the workflow was begun with, because whoever resumes it does not know; as given where the server is
-    silent.
-    """
-    try:
-        stored = msgspec.json.decode(text or "{}", type=_StoredOptions)
-    except msgspec.MsgspecError:
-        return otherwise
-    return replace(
-        otherwise,
-        branch_headers=stored.branch_headers or otherwise.branch_headers,
-        request_timeout_s=stored.request_timeout or otherwise.request_timeout_s,
-    )

@@ -7,18 +7,24 @@ better: they need no callback and notice when code has changed; this is for serv
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
+from sqlalchemy import Connection
+
 from flowtx.client.barrier import Barrier
+from flowtx.client.barrier_dbapi import DbApiConnection
 from flowtx.client.branch_calls import BranchResult
 from flowtx.client.options import Options
 from flowtx.client.participants import BranchRequest
 from flowtx.client.sync_client import DtmClient
-from flowtx.client.workflow_run import Definition, Phase2, WorkflowRun, define
+from flowtx.client.workflow_run import Definition, Phase2, Register, WorkflowRun, define
+from flowtx.client.xa_branch import XaBranch
 from flowtx_dsl.codec import encode
 from flowtx_dsl.errors import NoSuchWorkflow, WorkflowError
 
 T = TypeVar("T")
+ConnectionT = TypeVar("ConnectionT", bound=Connection | DbApiConnection)
 DataT = TypeVar("DataT")
 ResultT = TypeVar("ResultT")
 
@@ -47,6 +53,27 @@ class Workflow:
     ) -> BranchResult:
         """As ``do``, with a participant: the URLs get the payload as JSON. Raises ``BranchFault`` too."""
         return self._client.run(self._run.call(url, payload=payload, on_rollback=on_rollback, on_commit=on_commit))
+
+    def do_xa(
+        self, connect: Callable[[], AbstractContextManager[ConnectionT]], business: Callable[[ConnectionT], T]
+    ) -> T:
+        """Run ``business(connection)`` and prepare its database transaction; it is committed, or rolled back, with
+        the workflow.
+
+        ``connect()`` opens a connection as ``XaBranch.call`` takes it, now and once more at the end:
+        ``engine.connect``. Business neither commits nor rolls back, and may be run again where a crash left nothing
+        prepared. Else as ``do``; raises ``XaError`` too.
+        """
+
+        def prepare(branch: XaBranch, register: Register) -> object:
+            with connect() as connection:
+                return branch.prepare(connection, business, lambda value: self._client.run(register(value)))
+
+        def finish(branch: XaBranch) -> None:
+            with connect() as connection:
+                branch.finish(connection)
+
+        return cast("T", self._client.run(self._run.do_xa(business, prepare=prepare, finish=finish)))
 
 
 class Workflows:

@@ -96,11 +96,19 @@ class XaBranch:
         ``XaError`` and ``BarrierError`` for a connection that cannot be used, ``ClientError`` where the server does not
         take the branch, and whatever ``business`` and the database raise; nothing is prepared then.
         """
+        if self.barrier.op != "action":
+            return self.finish(connection)
+        return self.prepare(connection, business, lambda _: dtm.register_xa(self._fields, self.phase2_url))
+
+    def prepare(
+        self, connection: ConnectionT, business: Callable[[ConnectionT], T], register: Callable[[T], object]
+    ) -> Ran[T] | Skipped:
+        """Phase one, for who ends the branch himself: ``register(value)`` makes sure that it will be ended.
+
+        It is called before anything is prepared, with what business returned. Else as ``call``.
+        """
         local = xa_connection(connection)
         statements = statements_of(local.dialect, self.xid)
-        if self.barrier.op != "action":
-            self._finish(local, statements)
-            return Skipped(Why.SECOND_PHASE)
         if not self._start(local, statements):
             return Skipped(Why.REPEATED_OR_LATE)
         try:
@@ -108,7 +116,7 @@ class XaBranch:
                 self._undo(local, statements)
                 return Skipped(Why.REPEATED_OR_LATE)
             value = business(connection)
-            dtm.register_xa(self._fields, self.phase2_url)
+            register(value)
             self._prepare(local, statements)
         except BaseException as error:
             self._undo(local, statements, error)
@@ -120,11 +128,19 @@ class XaBranch:
         self, connection: AsyncConnection, business: Callable[[AsyncConnection], Awaitable[T]], *, dtm: AsyncDtmClient
     ) -> Ran[T] | Skipped:
         """As ``call``, on asyncio, for SQLAlchemy's ``AsyncConnection``. On trio, run ``call`` in a worker thread."""
+        if self.barrier.op != "action":
+            return await self.finish_async(connection)
+        return await self.prepare_async(connection, business, lambda _: dtm.register_xa(self._fields, self.phase2_url))
+
+    async def prepare_async(
+        self,
+        connection: AsyncConnection,
+        business: Callable[[AsyncConnection], Awaitable[T]],
+        register: Callable[[T], Awaitable[object]],
+    ) -> Ran[T] | Skipped:
+        """As ``prepare``; see ``call_async``."""
         local = await connection.run_sync(xa_connection)
         statements = statements_of(local.dialect, self.xid)
-        if self.barrier.op != "action":
-            await connection.run_sync(lambda _: self._finish(local, statements))
-            return Skipped(Why.SECOND_PHASE)
         if not await connection.run_sync(lambda _: self._start(local, statements)):
             return Skipped(Why.REPEATED_OR_LATE)
         try:
@@ -132,13 +148,23 @@ class XaBranch:
                 await connection.run_sync(lambda _: self._undo(local, statements))
                 return Skipped(Why.REPEATED_OR_LATE)
             value = await business(connection)
-            await dtm.register_xa(self._fields, self.phase2_url)
+            await register(value)
             await connection.run_sync(lambda _: self._prepare(local, statements))
         except BaseException as error:
             await connection.run_sync(_undo_there, self, local, statements, error)
             raise
         await connection.run_sync(lambda _: self._leave(local))
         return Ran(value)
+
+    def finish(self, connection: Connection | DbApiConnection) -> Skipped:
+        """Phase two: commit or roll back, as the op says. Raises as ``call``."""
+        local = xa_connection(connection)
+        self._finish(local, statements_of(local.dialect, self.xid))
+        return Skipped(Why.SECOND_PHASE)
+
+    async def finish_async(self, connection: AsyncConnection) -> Skipped:
+        """As ``finish``; see ``call_async``."""
+        return await connection.run_sync(self.finish)
 
     @property
     def _fields(self) -> dict[str, str]:

@@ -15,9 +15,9 @@ from flowtx.dtm.operations import abort, branches, prepare, submit, topics, work
 from flowtx.dtm.operations.desk import Desk, answered
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
 from flowtx.dtm.wire.answers import with_failure
-from flowtx.dtm.wire.grpc_requests import parse_branch_request, parse_transaction_request
-from flowtx.dtm.wire.protobuf import make_message, parse_message
+from flowtx.dtm.wire.grpc_requests import parse_branch_request, parse_message, parse_transaction_request
 from flowtx.dtm.wire.views import WorkflowView
+from flowtx.protobuf import make_message
 from flowtx_engine.calls.grpc_step import status_in
 
 Method = Callable[[Desk, bytes], Awaitable[Outcome]]

@@ -25,7 +25,7 @@ from flowtx.dtm.arrivals import arrive
 from flowtx.dtm.grpc_api import METHODS, Method, Status, answer
 from flowtx.dtm.listening import BindError
 from flowtx.dtm.operations.desk import Desk
-from flowtx.dtm.wire.protobuf import SERVICE, pool
+from flowtx.protobuf import SERVICE, pool
 from flowtx.settings import Settings, address_of
 
 THREADS_MAX = 200

@@ -17,7 +17,7 @@ from flowtx.dtm import json_rpc
 from flowtx.dtm.grpc_api import METHODS, answer
 from flowtx.dtm.grpc_server import open_grpc_server
 from flowtx.dtm.operations.desk import Desk
-from flowtx.dtm.wire.protobuf import make_message
+from flowtx.protobuf import make_message
 from flowtx.settings import Settings
 from flowtx_engine.runtime.open import open_engine
 

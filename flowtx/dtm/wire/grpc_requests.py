@@ -6,14 +6,24 @@ The law of this file: gids stay as they are (spec 1), and a transaction that cam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
+
+from google.protobuf.message import DecodeError
 
 from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.go_json import parse, read_string_maps
-from flowtx.dtm.wire.protobuf import parse_message
 from flowtx.dtm.wire.requests import BranchRequest, TransactionRequest
+from flowtx.protobuf import read_message
 
 PROTOCOL = "grpc"
+
+
+def parse_message(name: str, data: bytes) -> Any:
+    """A message of this name, as ``flowtx.protobuf`` knows it; raises ``RequestError`` for bytes that are none."""
+    try:
+        return read_message(name, data)
+    except DecodeError as error:
+        raise RequestError(f"the request is no {name} message: {error}") from error
 
 
 def parse_transaction_request(message: bytes) -> TransactionRequest:

@@ -6,24 +6,31 @@ an empty database whose user may create schemas.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
+import time
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import pytest
+import trio
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
+from flowtx.client.answers import FoundTransaction
+from flowtx.client.async_client import AsyncDtmClient
 from flowtx.client.barrier import Barrier
 from flowtx.client.barrier_dbapi import DbApiConnection
 from flowtx.client.barrier_table import DEFAULT_TABLES, DialectName
 from flowtx.client.barrier_upkeep import create_table
+from flowtx.client.sync_client import DtmClient
 from tests.flowtx.client.genuine import GenuineDtm, genuine_dtm
 
 AnyConnection = Connection | Session | DbApiConnection
@@ -172,21 +179,116 @@ def dtm_server() -> Iterator[GenuineDtm]:
         yield server
 
 
+T = TypeVar("T")
+
+
+class Patience:
+    """Waits for what is bound to happen."""
+
+    def __call__(self, dtm: DtmClient, gid: str) -> FoundTransaction:
+        """The transaction, when it has come to an end."""
+
+        def look() -> FoundTransaction | None:
+            found = dtm.query(gid)
+            return found if found is not None and found.is_final else None
+
+        return self.wait(look)
+
+    def wait(self, look: Callable[[], T | None]) -> T:
+        """What ``look`` finds in the end."""
+        deadline, pause = time.monotonic() + 30, threading.Event()
+        while time.monotonic() < deadline:
+            found = look()
+            if found is not None:
+                return found
+            pause.wait(0.05)
+        raise AssertionError("it did not happen within 30 seconds")
+
+
+@pytest.fixture
+def until_final() -> Patience:
+    return Patience()
+
+
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="session")
 def flowtx_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where one `flowtx serve` is, which many tests ask."""
+    with serving(tmp_path_factory.mktemp("server"), grpc_bind="off") as (url, _):
+        yield url
+
+
+@contextmanager
+def serving(folder: Path, *, grpc_bind: str) -> Generator[tuple[str, str]]:
+    """A `flowtx serve`; gives its address, and that for gRPC where it has one."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWTX_")}
     environ = {**clean, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))}
-    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", "off"]
-    command += ["--db", f"sqlite:///{tmp_path_factory.mktemp('server')}/flowtx.db"]
+    command = [sys.executable, "-m", "flowtx.cli.main", "serve", "--bind", "127.0.0.1:0", "--grpc-bind", grpc_bind]
+    command += ["--db", f"sqlite:///{folder}/flowtx.db"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
-            yield next(word for word in line.replace(",", " ").split() if word.startswith("http://"))
+            words = line.replace(",", " ").split()
+            over_grpc = next((word for word in words if word.startswith("grpc://")), "")
+            yield next(word for word in words if word.startswith("http://")), over_grpc
         finally:
             process.terminate()
             process.wait(20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """One server's."""
+
+    http: str
+    grpc: str
+
+    @property
+    def json_rpc(self) -> str:
+        return f"{self.http}/api/json-rpc"
+
+
+@pytest.fixture(scope="session")
+def flowtx_addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    with serving(tmp_path_factory.mktemp("wires"), grpc_bind="127.0.0.1:0") as (http, over_grpc):
+        yield Addresses(http=http, grpc=over_grpc)
+
+
+@pytest.fixture(params=["flowtx", "DTM"])
+def addresses(request: pytest.FixtureRequest) -> Addresses:
+    if request.param == "flowtx":
+        found = request.getfixturevalue("flowtx_addresses")
+        assert isinstance(found, Addresses)
+        return found
+    http, over_grpc = os.environ.get("FLOWTX_TEST_DTM_URL"), os.environ.get("FLOWTX_TEST_DTM_GRPC_URL")
+    if not http or not over_grpc:
+        pytest.skip(
+            "no DTM: run one (github.com/dtm-labs/dtm), set FLOWTX_TEST_DTM_URL=http://localhost:36789 and "
+            "FLOWTX_TEST_DTM_GRPC_URL=grpc://localhost:36790"
+        )
+    return Addresses(http=http, grpc=over_grpc)
+
+
+def over(runner: Runner, url: str, sync: Callable[[DtmClient], Any], other: Callable[[AsyncDtmClient], Any]) -> Any:
+    """Use a client in threads, on trio or on asyncio."""
+    if runner == "threads":
+        with DtmClient(url) as dtm:
+            return sync(dtm)
+
+    async def main() -> Any:
+        async with AsyncDtmClient(url) as dtm:
+            return await other(dtm)
+
+    return trio.run(main) if runner == "trio" else asyncio.run(main())
+
+
+def ended(addresses: Addresses, gid: str, until_final: Patience) -> str:
+    return until_final(DtmClient(addresses.http), gid).status
+
+
+@pytest.fixture
+def gid() -> str:
+    return uuid.uuid4().hex

@@ -200,11 +200,16 @@ def test_a_branch_outside_its_block_is_refused(dtm_server: GenuineDtm) -> None:
         block.call_branch(try_="http://a", confirm="", cancel="")
 
 
-def test_an_address_that_is_none_is_refused_after_the_branch_is_known(dtm_server: GenuineDtm) -> None:
+@pytest.mark.parametrize(
+    "urls", [("hotel/book", "", ""), ("http://h/", "hotel/book", ""), ("http://h/", "", "h:1/S/M")]
+)
+def test_an_address_that_is_none_is_refused_before_the_branch_is_known(
+    dtm_server: GenuineDtm, urls: tuple[str, str, str]
+) -> None:
     dtm = DtmClient(dtm_server.url)
-    with pytest.raises(BranchFault, match=r"has the URL 'hotel/book', expected http"), dtm.tcc("g-1") as block:
-        block.call_branch(try_="hotel/book", confirm="", cancel="")
-    assert dtm_server.paths() == ["prepare", "registerBranch", "abort"]
+    with pytest.raises(WorkflowError, match=r"has the URL '.*', expected http"), dtm.tcc("g-1") as block:
+        block.call_branch(try_=urls[0], confirm=urls[1], cancel=urls[2])
+    assert dtm_server.paths() == ["prepare", "abort"]
 
 
 def test_a_participant_calls_branches_below_its_own(runner: Runner, dtm_server: GenuineDtm) -> None:

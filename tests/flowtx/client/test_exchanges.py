@@ -191,7 +191,7 @@ def test_the_address_may_be_the_servers_or_the_base_of_other_clients(url: str, b
 
 
 @pytest.mark.parametrize(
-    "url", ["", "dtm:36789", "localhost", "grpc://dtm:36790", "http://", "http://a:b", "http://a/?x"]
+    "url", ["", "dtm:36789", "localhost", "grpc://dtm", "grpc://", "http://", "http://a:b", "http://a/?x"]
 )
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
     with pytest.raises(ClientError, match="expected one like http://localhost:36789"):

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from flowtx.client.exchanges import ClientAnswer, ClientRequest
 from flowtx.client.options import Options
-from flowtx.client.saga import Saga, SagaStep, saga_body
+from flowtx.client.saga import Saga, SagaStep
+from flowtx.client.sync_client import DtmClient
 from flowtx.dtm.orders import saga_of
 from flowtx.dtm.wire.requests import parse_transaction_request
 from flowtx.settings import Settings
@@ -29,8 +31,21 @@ STEPS = (
 )
 
 
+def submitted(saga: Saga) -> bytes:
+    """The body that submits it."""
+    sent: list[ClientRequest] = []
+
+    def send(request: ClientRequest) -> ClientAnswer:
+        sent.append(request)
+        return ClientAnswer(status=200, body=b'{"dtm_result":"SUCCESS"}')
+
+    DtmClient("http://dtm:36789", send=send).submit(saga)
+    [request] = sent
+    return request.body
+
+
 def body_of(saga: Saga) -> Any:
-    return json.loads(saga_body(saga))
+    return json.loads(submitted(saga))
 
 
 def test_a_plain_saga_says_no_more_than_it_must() -> None:
@@ -73,7 +88,7 @@ def test_a_concurrent_saga_carries_its_orders_as_text() -> None:
 
 def test_our_own_server_reads_what_was_meant() -> None:
     options = Options(request_timeout_s=7, retry_interval_s=5, branch_headers={"x": "y"})
-    request = parse_transaction_request(saga_body(Saga(gid="g-1", steps=STEPS, options=options)))
+    request = parse_transaction_request(submitted(Saga(gid="g-1", steps=STEPS, options=options)))
     order = saga_of(request, Settings())
     assert [(step.action, step.compensate, step.payload) for step in order.steps] == [
         ("http://a/out", "http://a/out-undo", b'{"amount":"30.50"}'),
@@ -85,7 +100,7 @@ def test_our_own_server_reads_what_was_meant() -> None:
 def test_a_payload_that_is_no_data_is_named() -> None:
     saga = Saga(gid="g-1", steps=(STEPS[0], SagaStep(action="http://a", payload={"lock": object()})))
     with pytest.raises(PayloadError, match=r"step 1 of saga g-1.*cannot be sent as JSON"):
-        saga_body(saga)
+        submitted(saga)
 
 
 @pytest.mark.parametrize("gid", ["", "a;b", "a\nb", "a\rb", "a\0b", "x" * 129])

@@ -14,10 +14,10 @@ from trio.testing import MockClock
 from flowtx.dtm.grpc_api import DETAILS_MAX, METHODS, Status, answer, spell
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, DtmOngoing, Outcome
-from flowtx.dtm.wire.grpc_requests import parse_branch_request
-from flowtx.dtm.wire.protobuf import METHODS as SPECIFIED
-from flowtx.dtm.wire.protobuf import make_message, parse_message
+from flowtx.dtm.wire.grpc_requests import parse_branch_request, parse_message
 from flowtx.dtm.wire.requests import BranchRequest
+from flowtx.protobuf import METHODS as SPECIFIED
+from flowtx.protobuf import make_message
 from flowtx.testing.participants import Participants
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]

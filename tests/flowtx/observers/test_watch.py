@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 import flowtx.testing
-from flowtx.dtm.wire.protobuf import make_message
+from flowtx.protobuf import make_message
 
 WITHIN_S = 20.0
 ARRIVED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -19,9 +19,7 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError, Message
-
-from flowtx.dtm.wire.errors import RequestError
+from google.protobuf.message import Message
 
 PACKAGE = "dtmgimp"
 SERVICE = "dtmgimp.Dtm"
@@ -98,12 +96,9 @@ _SCALARS = {
 }
 
 
-def parse_message(name: str, data: bytes) -> Any:
-    """A message of this name; raises ``RequestError`` for bytes that are none. Its fields have the table's names."""
-    try:
-        return _class_of(name).FromString(data)
-    except DecodeError as error:
-        raise RequestError(f"the request is no {name} message: {error}") from error
+def read_message(name: str, data: bytes) -> Any:
+    """A message of this name, whose fields have the table's names; raises protobuf's ``DecodeError``."""
+    return _class_of(name).FromString(data)
 
 
 def make_message(name: str, **fields: object) -> Any:

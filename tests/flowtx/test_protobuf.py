@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtx.dtm.wire.errors import RequestError
-from flowtx.dtm.wire.grpc_requests import parse_transaction_request
-from flowtx.dtm.wire.protobuf import MESSAGES, file_descriptor, make_message, parse_message
+from flowtx.dtm.wire.grpc_requests import parse_message, parse_transaction_request
 from flowtx.dtm.wire.requests import TransactionRequest
+from flowtx.protobuf import MESSAGES, file_descriptor, make_message
 from flowtx_dsl.remote import workflow_callback_body
 
-PROTOS = Path(__file__).parents[4] / "docs" / "reference" / "proto"
+PROTOS = Path(__file__).parents[2] / "docs" / "reference" / "proto"
 
 
 @pytest.fixture(scope="module")
