@@ -7,12 +7,15 @@ what DTM's clients order is taken as it comes, because DTM tries such a call and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import parse_qs, urlsplit
 
 from flowtx_dsl.codec import readable_decoder_of
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # what checkers know by themselves; nothing imports it
 
 T = TypeVar("T")
 
@@ -21,11 +24,11 @@ ParticipantTarget = HttpTarget[None] | GrpcTarget[None] | JsonRpcTarget[None]
 
 
 @overload
-def http(url: str, *, method: str = "POST", headers: Headers | None = None, result: type[T]) -> HttpTarget[T]: ...
+def http(url: str, *, method: str = "POST", headers: Headers | None = None, result: TypeForm[T]) -> HttpTarget[T]: ...
 @overload
 def http(url: str, *, method: str = "POST", headers: Headers | None = None, result: None = None) -> HttpTarget[Any]: ...
 def http(
-    url: str, *, method: str = "POST", headers: Headers | None = None, result: type[T] | None = None
+    url: str, *, method: str = "POST", headers: Headers | None = None, result: TypeForm[T] | None = None
 ) -> HttpTarget[Any]:
     """A step's target: the HTTP participant at ``url``.
 
@@ -45,10 +48,10 @@ def http(
 
 
 @overload
-def grpc(url: str, *, headers: Headers | None = None, result: type[T]) -> GrpcTarget[T]: ...
+def grpc(url: str, *, headers: Headers | None = None, result: TypeForm[T]) -> GrpcTarget[T]: ...
 @overload
 def grpc(url: str, *, headers: Headers | None = None, result: None = None) -> GrpcTarget[bytes]: ...
-def grpc(url: str, *, headers: Headers | None = None, result: type[T] | None = None) -> GrpcTarget[Any]:
+def grpc(url: str, *, headers: Headers | None = None, result: TypeForm[T] | None = None) -> GrpcTarget[Any]:
     """A step's target: the unary gRPC method at ``url``, written ``host:port/package.Service/Method``.
 
     A protobuf message or ``bytes`` are the request as they are, everything else travels as JSON. The reply is handed
@@ -69,11 +72,11 @@ def grpc(url: str, *, headers: Headers | None = None, result: type[T] | None = N
 
 
 @overload
-def json_rpc(url: str, *, method: str, headers: Headers | None = None, result: type[T]) -> JsonRpcTarget[T]: ...
+def json_rpc(url: str, *, method: str, headers: Headers | None = None, result: TypeForm[T]) -> JsonRpcTarget[T]: ...
 @overload
 def json_rpc(url: str, *, method: str, headers: Headers | None = None, result: None = None) -> JsonRpcTarget[Any]: ...
 def json_rpc(
-    url: str, *, method: str, headers: Headers | None = None, result: type[T] | None = None
+    url: str, *, method: str, headers: Headers | None = None, result: TypeForm[T] | None = None
 ) -> JsonRpcTarget[Any]:
     """A step's target: ``method`` of the JSON-RPC 2.0 participant at ``url``.
 
@@ -102,7 +105,7 @@ def _pairs(headers: Headers | None) -> tuple[tuple[str, str], ...]:
     return tuple((headers or {}).items())
 
 
-def _readable(default: object, result: type[T] | None, what: str) -> object:
+def _readable(default: object, result: TypeForm[T] | None, what: str) -> object:
     result_type: object = default if result is None else result
     readable_decoder_of(result_type, what)
     return result_type

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -22,7 +22,6 @@ from flowtx_dsl.signatures import Signature
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +138,12 @@ class JsonRpcTarget(RemoteTarget[T]):
         return call
 
 
-class Runnable(Protocol[T_co, *Ts]):
-    """A workflow, as its parent needs it."""
+class OfWorkflow(Coroutine[Any, Any, T_co]):
+    """What calling a workflow gives, for checkers only: by it they tell a workflow from any other async function.
 
-    @property
-    def fn(self) -> Callable[[Any, *Ts], Coroutine[Any, Any, T_co]]:
-        """The coroutine function."""
-        ...
+    ``Callable[[Tx, *Ts], OfWorkflow[T]]`` is how words that take a workflow say so, because that, and no class of our
+    own, lets both checkers leave out arguments that have a default.
+    """
 
 
 CHILD_GID_MAX = 128

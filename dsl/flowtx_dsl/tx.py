@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar, TypeVarTuple, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple, cast, overload
 from uuid import UUID
 
 from flowtx_dsl import codec, structured
@@ -22,7 +22,10 @@ from flowtx_dsl.outside import Update
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.run import Run
 from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, check_timeout, frame_here, seconds_of, step_of, where_of
-from flowtx_dsl.targets import ChildTarget, RemoteTarget, Runnable, step_target_of, target_of
+from flowtx_dsl.targets import ChildTarget, OfWorkflow, RemoteTarget, step_target_of, target_of
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # what checkers know by themselves; nothing imports it
 
 CHILD_RETRY = Retry(ongoing_s=600.0)
 """A parent that waits is told when its child is done; these looks are for the case that whoever tells it crashed."""
@@ -125,7 +128,7 @@ class Tx:
             )
         )
 
-    async def child(self, workflow: Runnable[T, *Ts], *args: *Ts, gid: str = "") -> T:
+    async def child(self, workflow: Callable[[Tx, *Ts], OfWorkflow[T]], *args: *Ts, gid: str = "") -> T:
         """Run another workflow as a part of this transaction and return its result.
 
         The child is a transaction of its own, under ``gid`` (default: this one's gid and the place it is asked at).
@@ -146,7 +149,7 @@ class Tx:
         result: T = await self._run.ask(step)  # type: ignore[assignment]  # decoded by the child's own signature
         return result
 
-    async def detach(self, workflow: Runnable[Any, *Ts], *args: *Ts, gid: str = "") -> str:
+    async def detach(self, workflow: Callable[[Tx, *Ts], OfWorkflow[Any]], *args: *Ts, gid: str = "") -> str:
         """Begin another workflow as a transaction on its own and return its gid; nobody waits for it or takes it back.
 
         Raises ``GidTaken``, ``PayloadError`` and ``WorkflowError``.
@@ -245,7 +248,7 @@ class Tx:
     @overload
     async def signal(self, name: str) -> Any: ...
     @overload
-    async def signal(self, name: str, *, type: type[T]) -> T: ...
+    async def signal(self, name: str, *, type: TypeForm[T]) -> T: ...
     async def signal(self, name: str, *, type: object = Any) -> Any:
         """Wait for the next signal of this name, as ``engine.signal(gid, name, value)`` sends it, and take it.
 
@@ -261,7 +264,7 @@ class Tx:
     @overload
     async def update(self, name: str) -> Update[Any]: ...
     @overload
-    async def update(self, name: str, *, type: type[T]) -> Update[T]: ...
+    async def update(self, name: str, *, type: TypeForm[T]) -> Update[T]: ...
     async def update(self, name: str, *, type: object = Any) -> Update[Any]:
         """Wait for the next update of this name, as ``engine.update(gid, name, value)`` asks for one, and take it.
 
@@ -279,7 +282,7 @@ class Tx:
     @overload
     def guard(self, name: str, check: Callable[[Any], object]) -> None: ...
     @overload
-    def guard(self, name: str, check: Callable[[T], object], *, type: type[T]) -> None: ...
+    def guard(self, name: str, check: Callable[[T], object], *, type: TypeForm[T]) -> None: ...
     def guard(self, name: str, check: Callable[[Any], object], *, type: object = Any) -> None:
         """Let ``check(value)`` see every update of this name before it is stored: what it raises refuses the update.
 

@@ -8,28 +8,34 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, TypeVar, TypeVarTuple, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.limits import Limit
 from flowtx_dsl.signatures import Signature
+from flowtx_dsl.targets import OfWorkflow
 from flowtx_dsl.tx import Tx
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+P = ParamSpec("P")
 
 NAME_MAX = 128
 """The longest name and version of a workflow, in characters."""
 
 
-class Workflow(Generic[T, *Ts]):
+class Workflow(Generic[P, T]):
     """A transaction's code: its name and version in the journal, and the coroutine function to run.
 
     Called directly, ``await transfer(tx, t)`` inside another workflow, it is an ordinary helper of that workflow.
     """
 
     def __init__(
-        self, fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], *, name: str, version: str, limit: Limit | None = None
+        self,
+        fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]],
+        *,
+        name: str,
+        version: str,
+        limit: Limit | None = None,
     ) -> None:
         _check(fn, name, version)
         self.fn = fn
@@ -38,9 +44,9 @@ class Workflow(Generic[T, *Ts]):
         self.limit = limit
         update_wrapper(self, fn)
 
-    def __call__(self, tx: Tx, *args: *Ts) -> Coroutine[Any, Any, T]:
+    def __call__(self, tx: Tx, /, *args: P.args, **kwargs: P.kwargs) -> OfWorkflow[T]:
         """The coroutine itself, for use as a helper of another workflow."""
-        return self.fn(tx, *args)
+        return cast("OfWorkflow[T]", self.fn(tx, *args, **kwargs))
 
     @cached_property
     def signature(self) -> Signature:
@@ -57,8 +63,19 @@ class Workflow(Generic[T, *Ts]):
         return f"<Workflow {self.name} version {self.version} at {self.where}>"
 
 
-AnyWorkflow = Workflow[Any, *tuple[Any, ...]]
+AnyWorkflow = Workflow[..., Any]
 """A workflow whose input and result are not known."""
+
+
+def must_be_workflow(value: object, word: str) -> AnyWorkflow:
+    """The workflow that ``word`` was given; raises ``WorkflowError`` for anything else."""
+    if isinstance(value, Workflow):
+        return cast("AnyWorkflow", value)
+    name = getattr(value, "__qualname__", None) or repr(value)
+    raise WorkflowError(
+        f"{word} takes a workflow, got {name}",
+        remedy="Declare it with @flowtx.workflow, and pass it without calling it.",
+    )
 
 
 def _check(fn: Callable[..., object], name: str, version: object) -> None:
@@ -91,13 +108,13 @@ def _check(fn: Callable[..., object], name: str, version: object) -> None:
 
 
 @overload
-def workflow(fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]], /) -> Workflow[T, *Ts]: ...
+def workflow(fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]], /) -> Workflow[P, T]: ...
 @overload
 def workflow(
     *, name: str = "", version: str = "1", limit: Limit | None = None
-) -> Callable[[Callable[[Tx, *Ts], Coroutine[Any, Any, T]]], Workflow[T, *Ts]]: ...
+) -> Callable[[Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]]], Workflow[P, T]]: ...
 def workflow(
-    fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]] | None = None,
+    fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]] | None = None,
     /,
     *,
     name: str = "",
@@ -111,7 +128,7 @@ def workflow(
     once, on all nodes together. Raises ``WorkflowError`` when the function cannot be one.
     """
 
-    def declare(fn: Callable[[Tx, *Ts], Coroutine[Any, Any, T]]) -> Workflow[T, *Ts]:
+    def declare(fn: Callable[Concatenate[Tx, P], Coroutine[Any, Any, T]]) -> Workflow[P, T]:
         return Workflow(fn, name=name or getattr(fn, "__name__", ""), version=version, limit=limit)
 
     return declare if fn is None else declare(fn)

@@ -16,7 +16,9 @@ from flowtx.testing.faults import Schedule
 from flowtx.testing.prove import Proof, single_faults_everywhere
 from flowtx.testing.world import World
 from flowtx_dsl.errors import TransactionFailed
-from flowtx_dsl.workflow import AnyWorkflow, Workflow
+from flowtx_dsl.targets import OfWorkflow
+from flowtx_dsl.tx import Tx
+from flowtx_dsl.workflow import AnyWorkflow, must_be_workflow
 from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.runtime.engine import Engine
 
@@ -48,7 +50,7 @@ class Ending:
 
 
 def crash_everywhere(
-    workflow: Workflow[T, *Ts],
+    workflow: Callable[[Tx, *Ts], OfWorkflow[T]],
     *args: *Ts,
     before: Callable[[], object],
     check: Callable[[Ending], object],
@@ -63,10 +65,11 @@ def crash_everywhere(
 
     Raises ``NotProved``, which names the fault that was not survived.
     """
+    known = must_be_workflow(workflow, "crash_everywhere")
 
     def make_world(schedule: Schedule) -> World:
         before()
-        return _World([workflow, *workflows], schedule=schedule, play_max_s=YEAR_S)
+        return _World([known, *workflows], schedule=schedule, play_max_s=YEAR_S)
 
     async def scenario(engine: Engine) -> tuple[object, TransactionFailed | None]:
         while True:

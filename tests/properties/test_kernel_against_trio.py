@@ -525,7 +525,7 @@ class KernelWords:
         return self.tx.open_memory_channel(size)
 
 
-def workflow_of(program: Body, traces: list[list[object]]) -> flowtx.Workflow[None]:
+def workflow_of(program: Body, traces: list[list[object]]) -> flowtx.Workflow[[], None]:
     """The program as a workflow; each run of it leaves a trace."""
 
     @flowtx.workflow

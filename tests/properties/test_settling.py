@@ -70,7 +70,7 @@ words: st.SearchStrategy[Words] = st.recursive(
 )
 
 
-def workflow_of(program: Words) -> flowtx.Workflow[None]:
+def workflow_of(program: Words) -> flowtx.Workflow[[], None]:
     @flowtx.workflow
     async def drawn(tx: flowtx.Tx) -> None:
         await speak(tx, program)

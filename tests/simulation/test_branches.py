@@ -41,13 +41,13 @@ class Books:
 class BooksWorld(World):
     """A world with one workflow over its books."""
 
-    def __init__(self, make: Callable[[Books], flowtx.Workflow[str]], schedule: Schedule) -> None:
+    def __init__(self, make: Callable[[Books], flowtx.Workflow[[], str]], schedule: Schedule) -> None:
         self.books = Books()
         self.workflow = make(self.books)
         super().__init__([self.workflow], schedule=schedule)
 
 
-def fan_out(books: Books) -> flowtx.Workflow[str]:
+def fan_out(books: Books) -> flowtx.Workflow[[], str]:
     """Branches of unequal length, nested, one of them refused."""
 
     @flowtx.workflow
@@ -70,7 +70,7 @@ def fan_out(books: Books) -> flowtx.Workflow[str]:
     return fan_out
 
 
-def race(books: Books) -> flowtx.Workflow[str]:
+def race(books: Books) -> flowtx.Workflow[[], str]:
     """The first of three wins, and the others are given up."""
 
     @flowtx.workflow
@@ -89,7 +89,7 @@ def race(books: Books) -> flowtx.Workflow[str]:
     return race
 
 
-def deadline(books: Books) -> flowtx.Workflow[str]:
+def deadline(books: Books) -> flowtx.Workflow[[], str]:
     """A deadline that comes in the middle of the second step; the run fails, and both are taken back."""
 
     @flowtx.workflow
@@ -102,7 +102,7 @@ def deadline(books: Books) -> flowtx.Workflow[str]:
     return deadline
 
 
-def pipeline(books: Books) -> flowtx.Workflow[str]:
+def pipeline(books: Books) -> flowtx.Workflow[[], str]:
     """A producer and two consumers over a channel."""
 
     @flowtx.workflow
@@ -140,7 +140,7 @@ async def until_answered(engine: Engine, world: BooksWorld) -> None:
             return
 
 
-def prove(make: Callable[[Books], flowtx.Workflow[str]], check: Callable[[BooksWorld], None]) -> int:
+def prove(make: Callable[[Books], flowtx.Workflow[[], str]], check: Callable[[BooksWorld], None]) -> int:
     """Every single fault at every moment; how many plays that were."""
     worlds: list[BooksWorld] = []
 
@@ -185,7 +185,7 @@ def somebody_won(world: BooksWorld) -> None:
     ids=["a fan-out with a refusal", "a race", "a deadline", "a pipeline"],
 )
 def test_branches_survive_every_single_fault_at_every_moment(
-    make: Callable[[Books], flowtx.Workflow[str]], check: Callable[[BooksWorld], None]
+    make: Callable[[Books], flowtx.Workflow[[], str]], check: Callable[[BooksWorld], None]
 ) -> None:
     assert prove(make, check) > 10
 

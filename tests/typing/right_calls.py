@@ -102,8 +102,8 @@ async def inner(tx: flowtx.Tx) -> None:
     assert_type(await trip(tx, 1, "ann"), str)
 
 
-assert_type(trip, flowtx.Workflow[str, int, str])
-assert_type(inner, flowtx.Workflow[None])
+any_input: flowtx.Workflow[..., str] = trip
+assert_type(inner, flowtx.Workflow[[], None])
 
 
 async def run(engine: flowtx.Engine) -> None:

@@ -40,7 +40,7 @@ def lines_for_pyright(file: Path) -> set[int]:
 CHECKERS = [lines_for_mypy, lines_for_pyright]
 
 
-ABOUT = ["calls", "words"]
+ABOUT = ["calls", "words", "shapes"]
 
 
 @pytest.mark.parametrize("about", ABOUT)

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
+from flowtx_dsl.codec import Decoder
 from flowtx_dsl.error_codec import ErrorRecord, decode_error
 from flowtx_dsl.errors import TransactionFailed
-from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.runtime.looking import must_find
 from flowtx_engine.runtime.node import Node
@@ -68,13 +68,11 @@ class Awaiting:
         await self._tools.watch.wait(gid, self._tools.limits.poll_s)
 
 
-def result_of(workflow: AnyWorkflow | None, row: Transaction) -> Any:
-    """What a final transaction returned, as its ``workflow`` says or as plain data; raises ``TransactionFailed``."""
+def result_of(row: Transaction, wanted: Decoder) -> Any:
+    """What a final transaction returned; raises ``TransactionFailed`` and ``PayloadError``."""
     assert row.result is not None, row
     if row.status == "failed":
         error = msgspec.json.decode(row.result, type=ErrorRecord | None)
         cause = decode_error(error) if error is not None else None
         raise TransactionFailed(row.gid, row.reason) from cause
-    if workflow is None:
-        return msgspec.json.decode(row.result)
-    return workflow.signature.result.decode(row.result, what=f"the result of {row.gid}")
+    return wanted.decode(row.result, what=f"the result of {row.gid}")

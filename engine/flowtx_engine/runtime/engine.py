@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
 import msgspec
 import trio
@@ -19,7 +19,9 @@ import trio
 from flowtx_dsl import codec
 from flowtx_dsl.error_codec import decode_error
 from flowtx_dsl.errors import NoSuchTransaction
-from flowtx_dsl.workflow import AnyWorkflow, Workflow
+from flowtx_dsl.targets import OfWorkflow
+from flowtx_dsl.tx import Tx
+from flowtx_dsl.workflow import AnyWorkflow, must_be_workflow
 from flowtx_engine.calls.attempt import Performer
 from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.journal.journal import Journal
@@ -46,6 +48,9 @@ from flowtx_engine.runtime.starting import check_same, starts_at_of
 from flowtx_engine.runtime.telling import AlreadyFinal, Telling
 from flowtx_engine.runtime.tools import Tools
 from flowtx_engine.runtime.watch import Watch
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # what checkers know by themselves; nothing imports it
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -105,7 +110,7 @@ class Engine:
 
     async def run(
         self,
-        workflow: Workflow[T, *Ts],
+        workflow: Callable[[Tx, *Ts], OfWorkflow[T]],
         *args: *Ts,
         gid: str = "",
         at: datetime | None = None,
@@ -116,13 +121,14 @@ class Engine:
         ``at`` and ``delay_s`` are those of ``start``. Raises ``TransactionFailed`` when it failed and was compensated
         (``__cause__`` says what turned it round), and whatever ``start`` raises.
         """
+        known = must_be_workflow(workflow, "engine.run")
         gid = await self.start(workflow, *args, gid=gid, at=at, delay_s=delay_s)
-        result: T = result_of(workflow, await self._awaiting.end(gid))
+        result: T = result_of(await self._awaiting.end(gid), known.signature.result)
         return result
 
     async def start(
         self,
-        workflow: Workflow[T, *Ts],
+        workflow: Callable[[Tx, *Ts], OfWorkflow[T]],
         *args: *Ts,
         gid: str = "",
         at: datetime | None = None,
@@ -138,25 +144,31 @@ class Engine:
         when the input does not fit, ``Overloaded``, ``EngineClosed``, and ``JournalUnavailable`` when the database
         fails (the transaction may then exist: start it again with the same gid).
         """
-        payload = workflow.signature.encode_args(args)
+        known = must_be_workflow(workflow, "engine.start")
+        payload = known.signature.encode_args(args)
         row, is_new = await self.create(
-            workflow,
+            known,
             payload,
             gid=gid or str(uuid.uuid4()),
             pattern="workflow",
             starts_at=starts_at_of(at, delay_s, now_at=self.now_at()),
         )
         if not is_new:
-            check_same(row, workflow, payload)
+            check_same(row, known, payload)
         return row.gid
 
-    async def wait(self, gid: str) -> Any:
-        """The result of a transaction, as plain data, when it ends.
+    @overload
+    async def wait(self, gid: str) -> Any: ...
+    @overload
+    async def wait(self, gid: str, *, type: TypeForm[T]) -> T: ...
+    async def wait(self, gid: str, *, type: object = Any) -> Any:
+        """The result of a transaction when it ends: as ``type`` says, or as plain data.
 
-        Raises ``TransactionFailed``, ``NoSuchTransaction``, and what keeps the run from going on here, such as
-        ``NondeterminismError``.
+        Raises ``TransactionFailed``, ``NoSuchTransaction``, ``PayloadError`` when the result does not fit ``type``, and
+        what keeps the run from going on here, such as ``NondeterminismError``.
         """
-        return result_of(None, await self._awaiting.end(gid))
+        wanted = codec.readable_decoder_of(type, f"the result of {gid}")
+        return result_of(await self._awaiting.end(gid), wanted)
 
     async def cancel(self, gid: str, *, reason: str = "") -> None:
         """Ask a run to unwind and compensate; durable when it returns.
@@ -189,13 +201,19 @@ class Engine:
         """
         await self._telling.put(gid, Hastened())
 
-    async def update(self, gid: str, name: str, value: object = None, *, key: str = "") -> Any:
-        """Ask something of a run and return its answer, as plain data; waits as long as the run takes to answer.
+    @overload
+    async def update(self, gid: str, name: str, value: object = None, *, key: str = "") -> Any: ...
+    @overload
+    async def update(self, gid: str, name: str, value: object = None, *, key: str = "", type: TypeForm[T]) -> T: ...
+    async def update(self, gid: str, name: str, value: object = None, *, key: str = "", type: object = Any) -> Any:
+        """Ask something of a run and return its answer, as ``type`` says or as plain data; waits until it is given.
 
         Without a ``key`` one is made; repeat a call whose answer was lost with the same key. Raises ``Refused`` when
         the run refuses, whatever its guard raises (nothing is stored then), ``Unanswered`` when the run ends first,
         ``PayloadError``, ``NoSuchTransaction``, ``AlreadyFinal`` and ``NoSuchWorkflow``.
         """
+        what = f"the answer of {gid} to update {name}"
+        wanted = codec.readable_decoder_of(type, what)
         data = codec.encode(value, what=f"update {name}")
         check_size(f"update {name} of {gid}", data, self.limits.payload_bytes_max)
         fact = Updated(name=name, key=key or str(uuid.uuid4()), value=msgspec.Raw(data))
@@ -208,16 +226,22 @@ class Engine:
             answer = await self._asking.answer_of(gid, fact.key)
         if answer.error is not None:
             raise decode_error(answer.error)
-        return msgspec.json.decode(answer.value)
+        return wanted.decode(answer.value, what=what)
 
-    async def query(self, gid: str, name: str, *args: object) -> Any:
-        """What the run's exposed function ``name`` says of it now, as plain data; also of a run that has ended.
+    @overload
+    async def query(self, gid: str, name: str, *args: object) -> Any: ...
+    @overload
+    async def query(self, gid: str, name: str, *args: object, type: TypeForm[T]) -> T: ...
+    async def query(self, gid: str, name: str, *args: object, type: object = Any) -> Any:
+        """What the run's exposed function ``name`` says of it now, as ``type`` or plain data; also when it has ended.
 
         A run that is not driven here is replayed, which performs nothing. Raises ``QueryError``, ``NoSuchTransaction``,
         ``NoSuchWorkflow``, ``NondeterminismError``.
         """
+        what = f"what {gid} answers to {name}"
+        wanted = codec.readable_decoder_of(type, what)
         async with self._asking.kernel_of(gid) as kernel:
-            return msgspec.json.decode(kernel.dialogue.query(name, args))
+            return wanted.decode(kernel.dialogue.query(name, args), what=what)
 
     async def decide(self, gid: str, address: str, verdict: Verdict, *, value: object = None, reason: str = "") -> None:
         """Say what became of a step with ``effect=flowtx.once`` that is in doubt; durable when it returns.
@@ -256,7 +280,7 @@ class Engine:
     async def schedule(
         self,
         name: str,
-        workflow: Workflow[T, *Ts],
+        workflow: Callable[[Tx, *Ts], OfWorkflow[T]],
         *args: *Ts,
         cron: str,
         timezone: str = "UTC",
@@ -272,10 +296,11 @@ class Engine:
 
         Raises ``WorkflowError`` and ``PayloadError`` for what could not be started, ``JournalUnavailable``.
         """
+        known = must_be_workflow(workflow, "engine.schedule")
         found = {one.name: one for one in await self.schedules()}
         made = new_schedule(
             name,
-            workflow,
+            known,
             args,
             cron=cron,
             timezone=timezone,
@@ -286,7 +311,7 @@ class Engine:
         )
         check_size(f"the input of schedule {name}", made.input, self.limits.payload_bytes_max)
         await self._journal.ask_node(lambda store: store.put_schedule(made))
-        if self._node.registry.add(workflow):
+        if self._node.registry.add(known):
             self._node.look()
         self._node.ticker.look()
         return made

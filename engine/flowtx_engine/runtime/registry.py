@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flowtx_dsl.errors import NoSuchWorkflow, WorkflowError
-from flowtx_dsl.workflow import AnyWorkflow
+from flowtx_dsl.workflow import AnyWorkflow, must_be_workflow
 from flowtx_engine.journal.places import LimitRule
 
 
@@ -18,7 +18,7 @@ class Registry:
         self._rules: list[LimitRule] | None = None
         self._limited: set[str] | None = None
         for workflow in workflows:
-            self.add(workflow)
+            self.add(must_be_workflow(workflow, "workflows="))
 
     def add(self, workflow: AnyWorkflow) -> bool:
         """Load a workflow; True when it was not loaded before.

@@ -17,7 +17,7 @@ from flowtx_engine.kernel import loop
 from flowtx_engine.kernel.events import Began, Event
 from flowtx_engine.kernel.kernel import Kernel
 
-Begin = Callable[[flowtx.Workflow[Any]], Any]
+Begin = Callable[[flowtx.Workflow[..., Any]], Any]
 
 
 def act(what: int) -> int:

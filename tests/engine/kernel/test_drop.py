@@ -15,7 +15,7 @@ import flowtx
 from flowtx_engine.kernel.events import Began, Event
 from flowtx_engine.kernel.kernel import Kernel
 
-Begin = Callable[[flowtx.Workflow[Any]], Any]
+Begin = Callable[[flowtx.Workflow[..., Any]], Any]
 
 
 def act() -> int:

@@ -276,7 +276,7 @@ def test_the_order_of_sets_and_keys_is_no_difference(begin: Begin, name: str, re
 def test_the_order_of_keys_is_no_difference_in_a_long_argument_either() -> None:
     book = flowtx.http("http://hotel/book")
 
-    def booking(keys: str) -> flowtx.Workflow[None]:
+    def booking(keys: str) -> flowtx.Workflow[[], None]:
         @flowtx.workflow(name="booking")
         async def booking(tx: flowtx.Tx) -> None:
             await tx.step(book, dict.fromkeys(keys, "x" * ARGS_KEPT_MAX))

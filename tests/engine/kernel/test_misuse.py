@@ -20,7 +20,7 @@ from flowtx_engine.kernel.events import Began, Event
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.loop import FOREIGN_AWAITS_MAX
 
-Begin = Callable[[flowtx.Workflow[Any]], Any]
+Begin = Callable[[flowtx.Workflow[..., Any]], Any]
 
 
 def act() -> int:

@@ -61,7 +61,7 @@ async def restarts_with_a_message(tx: flowtx.Tx) -> None:
     tx.restart()
 
 
-AnyWay = tuple[flowtx.Workflow[Any], Began, list[AnyFact | str]]
+AnyWay = tuple[flowtx.Workflow[..., Any], Began, list[AnyFact | str]]
 
 NOW = Began(workflow="w")
 LATER = Began(workflow="w", starts_at=9.0)
@@ -85,7 +85,7 @@ WAYS: list[AnyWay] = [  # a place is the success of what waits there
 ]
 
 
-def moves_of(workflow: flowtx.Workflow[Any], began: Began, way: list[AnyFact | str]) -> Iterator[tuple[str, str]]:
+def moves_of(workflow: flowtx.Workflow[..., Any], began: Began, way: list[AnyFact | str]) -> Iterator[tuple[str, str]]:
     """The name of each phase and of the one after it; every note is written down when the way has been gone."""
     kernel = Kernel(workflow, b"[]", gid="g")
     try:

@@ -12,7 +12,7 @@ from flowtx_dsl.commands import Compensate, Confirm
 from flowtx_dsl.error_codec import decode_error, encode_error
 from flowtx_engine.kernel.events import Attempted, Stopped
 
-Begin = Callable[[flowtx.Workflow[Any]], Any]
+Begin = Callable[[flowtx.Workflow[..., Any]], Any]
 
 
 def act(what: int) -> int:

@@ -10,7 +10,7 @@ import msgspec
 import flowtx
 from flowtx_engine.kernel.events import Signalled
 
-Begin = Callable[[flowtx.Workflow[Any]], Any]
+Begin = Callable[[flowtx.Workflow[..., Any]], Any]
 
 
 def signal(play: Any, name: str, value: object, *, key: str = "") -> None:

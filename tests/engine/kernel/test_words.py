@@ -13,7 +13,7 @@ from flowtx_engine.kernel.events import Began, Cancelled, Changed, Ended, Event,
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import name_of, payload_of
 
-Begin = Callable[[flowtx.Workflow[Any, *tuple[Any, ...]]], Any]
+Begin = Callable[[flowtx.Workflow[..., Any]], Any]
 
 
 def act(what: int) -> int:
@@ -234,7 +234,7 @@ def test_a_query_of_nothing_that_is_exposed_says_what_is(play: Begin) -> None:
 # -- children, as they see it
 
 
-def child(workflow: flowtx.Workflow[Any]) -> Kernel:
+def child(workflow: flowtx.Workflow[..., Any]) -> Kernel:
     kernel = Kernel(workflow, b"[]", gid="g")
     kernel.feed(Event(seq=0, at=0.0, address="", fact=Began(workflow=workflow.name, parent="p")))
     return kernel

@@ -322,9 +322,9 @@ async def test_bad_input_is_refused_and_leaves_nothing(autojump_clock: MockClock
         ):
             await engine.start(greet, "a" * 2000, gid="g")
         with pytest.raises(flowtx.PayloadError, match="workflow greet"):
-            await engine.start(greet, 5, gid="g")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]  # the point
+            await engine.start(greet, 5, gid="g")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
         with pytest.raises(flowtx.WorkflowError, match="takes 1 argument"):
-            await engine.start(greet, gid="g")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]  # the point
+            await engine.start(greet, gid="g")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
         assert await engine.transactions() == []
         await engine.start(wait_long, 5.0, gid="one")
         with pytest.raises(flowtx.Overloaded, match="active_max"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -68,6 +69,52 @@ async def test_a_signal_that_cannot_be_stored_is_refused(
         with pytest.raises(flowtx.PayloadError, match="payload_bytes_max"):
             await engine.signal("g", "n", "x" * 20)
         assert len(await engine.history("g")) <= 2
+
+
+@dataclass
+class Basket:
+    items: list[str]
+
+
+@flowtx.workflow
+async def fill(tx: flowtx.Tx, size: int = 1) -> Basket:
+    basket = Basket([])
+    tx.expose("basket", lambda: basket)
+    while len(basket.items) < size:
+        update = await tx.update("add", type=str)
+        basket.items.append(update.value)
+        update.answer(basket)
+    return basket
+
+
+async def test_what_a_run_answers_is_read_as_the_type_that_is_asked_for(
+    autojump_clock: trio.testing.MockClock, open_engine: OpenEngine
+) -> None:
+    async with open_engine([fill]) as engine:
+        await engine.start(fill, gid="g")
+        assert await engine.query("g", "basket", type=Basket) == Basket([])
+        with pytest.raises(flowtx.PayloadError, match="what g answers to basket does not fit int"):
+            await engine.query("g", "basket", type=int)
+        assert await engine.update("g", "add", "lamp", key="1", type=Basket | None) == Basket(["lamp"])
+        assert await engine.update("g", "add", "lamp", key="1") == {"items": ["lamp"]}
+        assert await engine.wait("g", type=Basket) == Basket(["lamp"])
+        assert await engine.wait("g") == {"items": ["lamp"]}
+        with pytest.raises(flowtx.PayloadError, match="the result of g does not fit int"):
+            await engine.wait("g", type=int)
+
+
+async def test_only_a_workflow_can_be_run(autojump_clock: trio.testing.MockClock, open_engine: OpenEngine) -> None:
+    async def undeclared(tx: flowtx.Tx) -> None: ...
+
+    async with open_engine() as engine:
+        with pytest.raises(flowtx.WorkflowError, match=r"engine\.run takes a workflow, got .*undeclared"):
+            await engine.run(undeclared)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
+        with pytest.raises(flowtx.WorkflowError, match=r"engine.start takes a workflow, got .*"):
+            await engine.start("fill")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
+        assert await engine.transactions() == []
+    with pytest.raises(flowtx.WorkflowError, match="workflows= takes a workflow"):
+        async with open_engine([undeclared]):
+            pass
 
 
 @flowtx.workflow(name="two phases")
