@@ -225,5 +225,5 @@ async def test_a_reply_that_does_not_fit_is_a_fault_but_not_of_a_compensation(re
 
 @given(st.sampled_from(["OK", "ABORTED", "FAILED_PRECONDITION", "INTERNAL"]), st.text(), st.binary())
 def test_whatever_comes_back_has_one_outcome(status: str, details: str, body: bytes) -> None:
-    outcome = outcome_of(grpc(URL, result=dict), GrpcResponse(status=status, details=details, body=body))
+    outcome = outcome_of(grpc(URL, result=dict[str, Any]), GrpcResponse(status=status, details=details, body=body))
     assert (outcome.error is None) == (outcome.kind == "succeeded")
