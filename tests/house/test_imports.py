@@ -100,8 +100,8 @@ def test_inside_the_house_files_import_files(root: Path, package_trees: Mapping[
     )
 
 
-FACES = ("flowtx/__init__.py", "flowtx/testing/__init__.py")
-"""What users import: the library, and the kit for their tests."""
+FACES = ("flowtx/__init__.py", "flowtx/client/__init__.py", "flowtx/testing/__init__.py")
+"""What users import: the library, what services need to take part, and the kit for their tests."""
 
 
 def test_only_faces_re_export(package_trees: Mapping[str, ast.Module]) -> None:
