@@ -12,12 +12,10 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
-from quart import Quart
+from hypercorn.config import Config
 
 from flowtx.dtm.branches import PATTERNS
+from flowtx.dtm.connections import serve_app
 from flowtx.dtm.http import make_app
 from flowtx.dtm.listening import BACKLOG_MAX, listen
 from flowtx.dtm.operations.desk import Desk
@@ -82,24 +80,13 @@ async def serve(
 
             if control is not None:
                 control_app = make_control_app(engine.by_hand())
-                beside.start_soon(_serve_app, control_app, settings, control, trio.sleep_forever)
+                beside.start_soon(serve_app, control_app, hypercorn_config(settings), control, trio.sleep_forever)
                 say_test_mode(url_of(control))
             pages = {**PAGES, METRICS_PATH: lambda: Answer(200, watch.metrics.text(), CONTENT_TYPE)}
             app = make_app(engine, settings, served=watch.served, pages=pages)
             task_status.started(url_of(listener))
-            await _serve_app(app, settings, listener, until_shutdown)
+            await serve_app(app, hypercorn_config(settings), listener, until_shutdown)
             beside.cancel_scope.cancel()
-
-
-async def _serve_app(
-    app: Quart, settings: Settings, listener: socket.socket, shutdown: Callable[[], Awaitable[None]]
-) -> None:
-    await worker_serve(
-        ASGIWrapper(app),
-        hypercorn_config(settings),
-        sockets=Sockets(secure_sockets=[], insecure_sockets=[listener], quic_sockets=[]),
-        shutdown_trigger=shutdown,
-    )
 
 
 def url_of(listener: socket.socket) -> str:

@@ -46,7 +46,9 @@ class Settings:
         16 * 1024 * 1024,
         "The longest payload, in bytes of JSON: an input, a step's result, a signal.",
     )
-    keep_alive_s: float = _setting(120.0, "Seconds that an idle connection of a client is kept open.")
+    keep_alive_s: float = _setting(
+        120.0, "Seconds that an idle connection of a client is kept open, and that the body of a request may take."
+    )
     request_timeout_s: int = _setting(
         3, "Seconds that a call to a participant may take, unless the transaction names its own request_timeout."
     )

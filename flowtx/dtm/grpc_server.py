@@ -162,7 +162,11 @@ class _Dispatcher(grpc.GenericRpcHandler):
 
 
 def _options_of(settings: Settings) -> list[tuple[str, int]]:
+    keep_alive_ms = max(1, round(settings.keep_alive_s * 1000))
     return [
+        # grpcio keeps connections without a call for ever, and waits two minutes for the first word on one.
+        ("grpc.max_connection_idle_ms", keep_alive_ms),
+        ("grpc.server_handshake_timeout_ms", keep_alive_ms),
         ("grpc.max_receive_message_length", settings.body_max_bytes),
         ("grpc.max_send_message_length", -1),
         # Two servers on one port would share its calls at random, and neither would say so.

@@ -12,7 +12,7 @@ from typing import cast
 
 import trio
 from quart import Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, RequestTimeout
 
 from flowtx.dtm import json_rpc
 from flowtx.dtm.operations.desk import Desk, Served
@@ -56,6 +56,7 @@ def make_app(
     """
     app = DtmApp("flowtx", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
+    app.config["BODY_TIMEOUT"] = settings.keep_alive_s  # who announces a body and does not send it is answered 408
     app.url_map.merge_slashes = False
     desk = Desk(engine=engine, settings=settings)
     named = {(method, f"{before}<name>"): handler for (method, before), handler in NAMED_ROUTES.items()}
@@ -73,6 +74,7 @@ def make_app(
     app.register_error_handler(NotFound, _unrouted)
     app.register_error_handler(MethodNotAllowed, _unrouted)
     app.register_error_handler(RequestEntityTooLarge, _too_large_for(settings.body_max_bytes))
+    app.register_error_handler(RequestTimeout, _too_slow_for(settings.keep_alive_s))
     app.register_error_handler(HTTPException, _other_http_error)
     app.register_error_handler(Exception, _unforeseen)
     return app
@@ -123,6 +125,15 @@ def _too_large_for(body_max_bytes: int) -> Callable[[Exception], Awaitable[Respo
         return _respond(Answer(413, answers.error(message)))
 
     return too_large
+
+
+def _too_slow_for(body_max_s: float) -> Callable[[Exception], Awaitable[Response]]:
+    message = f"the body did not arrive within {body_max_s:g} s (keep_alive_s)"
+
+    async def too_slow(error: Exception) -> Response:
+        return _respond(Answer(408, answers.error(message)))
+
+    return too_slow
 
 
 async def _other_http_error(error: HTTPException) -> Response:

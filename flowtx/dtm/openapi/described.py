@@ -75,7 +75,7 @@ TOPIC = Parameter(name="topic", text="The name of the topic.", is_required=True)
 URL = Parameter(name="url", text="The URL of the subscriber.", is_required=True)
 CATEGORY = Parameter(name="cat", text="The category; topics are in `topics`.")
 
-ORDERS = (413, 500, 503)
+ORDERS = (408, 413, 500, 503)
 """The errors of whatever takes a body; the reasons are in ``document.py``."""
 
 BRANCH_ERRORS = (400, 409, *ORDERS)
@@ -204,7 +204,7 @@ DESCRIBED: Mapping[tuple[str, str], Described] = {
         done="RpcAnswer",
         body="RpcCall",
         example=RPC,
-        errors=(400, 413),
+        errors=(400, 408, 413),
     ),
     ("GET", PING_PATH): Described(
         group="server", summary="Whether it is there; any other method will do, too", done="Pong", errors=()

@@ -23,6 +23,7 @@ the same as leaving a key out."""
 
 ERRORS: Mapping[int, tuple[str, str, str]] = {
     400: ("", "The body cannot be read: it is not JSON, or not of the form that this route takes.", PLAIN),
+    408: ("Error", "The body did not arrive in time.", JSON),
     409: ("Failure", "A final no; the message ends in `FAILURE`.", JSON),
     413: ("Error", "The body is longer than the server takes.", JSON),
     425: ("Ongoing", "Not finished: ask again.", JSON),
