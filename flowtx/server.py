@@ -117,6 +117,7 @@ def limits_of(settings: Settings) -> EngineLimits:
         park_after_s=0.0 if settings.test_mode else settings.park_after_s,
         heartbeat_s=settings.heartbeat_s,
         grace_s=settings.grace_s,
+        retention_s=settings.retention_s,
         # Payloads are kept in base 64, four characters for three bytes, and every step has some words around it.
         payload_bytes_max=max(settings.payload_bytes_max, 2 * settings.body_max_bytes + 200 * STEPS_MAX),
     )

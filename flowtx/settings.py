@@ -65,6 +65,9 @@ class Settings:
     heartbeat_s: float = _setting(
         2.0, "Seconds between two signs of life of this node; after two without one, others take over its work."
     )
+    retention_s: float = _setting(
+        604_800.0, "Seconds after its end at which a transaction is deleted, with its journal; 0 keeps all of them."
+    )
     app: tuple[str, ...] = _setting(
         (), "Workflows to recover and run: all of a module, or the one (or the list) of that name. Repeatable."
     )
@@ -97,7 +100,7 @@ class Settings:
             "alert_retry_limit",
         ):
             _at_least(name, getattr(self, name), 1)
-        for name in ("grace_s", "park_after_s"):
+        for name in ("grace_s", "park_after_s", "retention_s"):
             _at_least(name, getattr(self, name), 0)
         for name in ("keep_alive_s", "heartbeat_s"):
             _at_least(name, getattr(self, name), 0.05)

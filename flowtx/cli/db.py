@@ -1,10 +1,13 @@
 """``flowtx db``: the schema of a database, and what it holds.
 
-The law of this file: ``show`` changes nothing, and ``upgrade`` changes the schema and nothing else.
+The law of this file: ``show`` changes nothing, ``upgrade`` changes the schema and nothing else, and ``prune`` deletes
+what has ended and nothing else.
 ``import-dtm`` has a file of its own.
 """
 
 from __future__ import annotations
+
+import time
 
 import click
 import msgspec
@@ -14,8 +17,11 @@ from rich.text import Text
 from flowtx.cli.import_dtm import import_dtm
 from flowtx.cli.options import db_option, examples, json_option
 from flowtx.cli.printing import print_json, print_pictures, styled_status
+from flowtx.cli.times import seconds_of
 from flowtx_engine.journal.sql import StoreDescription, Upgrade, open_sqlite, upgrade_store
 
+PRUNE_MAX = 200
+"""How many transactions are deleted at once: a server that runs on the database has to wait for no longer than that."""
 STATUSES = ("prepared", "submitted", "aborting", "succeed", "failed")
 
 
@@ -35,6 +41,14 @@ class Upgraded(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     version_before: int | None
     version_after: int
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """What was deleted, for programs: transactions that had ended before ``ended_before_at`` (seconds since 1970)."""
+
+    url: str
+    deleted_count: int
+    ended_before_at: float
 
 
 @click.group()
@@ -74,6 +88,38 @@ def show(*, db: str, as_json: bool) -> None:
         print_json(shown(description))
     else:
         print_pictures(picture(shown(description)))
+
+
+@db.command(epilog=examples("flowtx db prune", "flowtx db prune --older-than 12h", "flowtx db prune --json"))
+@db_option
+@click.option(
+    "--older-than",
+    default="7d",
+    show_default=True,
+    metavar="LENGTH",
+    help="How long ago a transaction must have ended: 90s, 10min, 12h or 3d.",
+)
+@json_option
+def prune(*, db: str, older_than: str, as_json: bool) -> None:
+    """Delete transactions that ended long ago, with their journals.
+
+    A server does this by itself, after retention_s; this command is for databases without one, and for once. What is
+    unfinished is never deleted, nor is a child that its unfinished parent may ask for again. The file does not become
+    smaller: the room is used for what comes.
+    """
+    ended_before_at = time.time() - seconds_of(older_than, "--older-than")
+    store = open_sqlite(db, create=False, migrate=False)
+    deleted_count = 0
+    try:
+        while count := store.prune(ended_before_at, PRUNE_MAX):
+            deleted_count += count
+    finally:
+        store.close()
+    if as_json:
+        print_json(Pruned(url=db, deleted_count=deleted_count, ended_before_at=ended_before_at))
+    else:
+        transactions = "transaction" if deleted_count == 1 else "transactions"
+        print_pictures(Text(f"{deleted_count:,} {transactions} that had ended more than {older_than} ago: deleted."))
 
 
 def sentence(url: str, done: Upgrade) -> str:

@@ -25,11 +25,11 @@ def instant_of(text: str) -> datetime:
         ) from error
 
 
-def seconds_of(text: str) -> float:
-    """``90``, ``90s``, ``10min``, ``2h`` or ``3d`` in seconds; raises ``Misused``."""
+def seconds_of(text: str, option: str = "--delay") -> float:
+    """``90``, ``90s``, ``10min``, ``2h`` or ``3d`` in seconds; raises ``Misused``, which names the option."""
     found = _LENGTH.fullmatch(text.strip())
     if found is None or found["unit"] not in _UNITS:
-        raise Misused(f"--delay {text} is no length of time\n  -> Write 90s, 10min, 2h or 3d.")
+        raise Misused(f"{option} {text} is no length of time\n  -> Write 90s, 10min, 2h or 3d.")
     return float(found["count"]) * _UNITS[found["unit"]]
 
 

@@ -45,6 +45,9 @@ def settings_of(keys: Mapping[str, Given]) -> dict[str, Taken]:
         if path in keys:
             # DTM listens on every address of the machine.
             taken[setting] = Taken(value=f":{whole(keys[path])}", given=keys[path])
+    kept = keys.get(_kept_by(keys))
+    if kept is not None:
+        taken["retention_s"] = Taken(value=float(whole(kept)), given=kept)
     if "LogLevel" in keys:
         taken["log_level"] = Taken(value=_log_level(keys["LogLevel"]), given=keys["LogLevel"])
     _check_driver(keys.get("MicroService.Driver"))
@@ -56,11 +59,20 @@ def notices_of(keys: Mapping[str, Given]) -> list[str]:
     notices: list[str] = []
     for path, given in keys.items():
         why = NO_KEYS.get(path) or DTM_KEYS[path].means_nothing
-        if path.startswith("Store.") and not why and keys.get("Store.Driver", _BOLTDB).text == "boltdb":
-            why = "" if path == "Store.Driver" else "a SQLite file has a name and nothing else"
+        is_kept = path in ("Store.DataExpire", "Store.FinishedDataExpire")
+        if is_kept and path != _kept_by(keys):
+            why = f"how long finished transactions are kept is {_kept_by(keys)} here"
+        elif path.startswith("Store.") and not why and keys.get("Store.Driver", _BOLTDB).text == "boltdb":
+            why = "" if is_kept or path == "Store.Driver" else "a SQLite file has a name and nothing else"
         if why:
             notices.append(f"{given.place} means nothing to flowtx: {why}")
     return notices
+
+
+def _kept_by(keys: Mapping[str, Given]) -> str:
+    """The key that says how long finished transactions are kept: DTM's Redis has one of its own."""
+    is_redis = keys.get("Store.Driver", _BOLTDB).text == "redis"
+    return "Store.FinishedDataExpire" if is_redis else "Store.DataExpire"
 
 
 _BOLTDB = Given(key="Store.Driver", where="DTM's default", texts=("boltdb",))

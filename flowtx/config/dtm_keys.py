@@ -33,7 +33,6 @@ def _nothing(why: str, *, is_whole: bool = False) -> DtmKey:
 
 
 _POOL = "the journal has connections of its own, as many as it uses"
-_KEPT = "nothing that is unfinished is ever forgotten"
 _REGISTRY = "flowtx registers nowhere: name participants by address"
 _DURABLE = "flowtx acknowledges nothing before it is durable"
 _ROTATION = "flowtx logs to stderr: let whatever starts it keep and rotate the log"
@@ -49,8 +48,8 @@ DTM_KEYS: Mapping[str, DtmKey] = {
     "Store.MaxOpenConns": _nothing(_POOL, is_whole=True),
     "Store.MaxIdleConns": _nothing(_POOL, is_whole=True),
     "Store.ConnMaxLifeTime": _nothing(_POOL, is_whole=True),
-    "Store.DataExpire": _nothing(_KEPT, is_whole=True),
-    "Store.FinishedDataExpire": _nothing(_KEPT, is_whole=True),
+    "Store.DataExpire": _whole(),
+    "Store.FinishedDataExpire": _whole(),
     "Store.RedisPrefix": _nothing("flowtx names its keys itself"),
     "TransCronInterval": _nothing("flowtx wakes when something is due", is_whole=True),
     "TimeoutToFail": _whole("timeout_to_fail_s"),

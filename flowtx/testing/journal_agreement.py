@@ -52,7 +52,8 @@ blobs = st.sampled_from([b"", b"{}", bytes(range(256))])
 limits = st.integers(0, 5)
 categories = st.sampled_from(["topics", "Topics"])
 
-# Runs under limits have gids of their own, because what has ended may be forgotten and must not come back.
+# Runs under limits have gids of their own, because the places of what has ended may be forgotten: it must not come back
+# before it is deleted.
 waiting_gids = st.sampled_from(["p", "P", "p ", "ü p"])
 new_places = st.builds(
     NewPlace, key=st.sampled_from(["", "k", "K", "ü"]), due_at=st.sampled_from([0.0, 1.0, 2.0, 5e11])
@@ -94,6 +95,7 @@ new_transactions = st.builds(
     input=blobs,
     options=blobs,
     created_at=instants,
+    begun_by=st.just("") | gids,
 )
 _unset = st.just(msgspec.UNSET)
 row_changes = st.builds(
@@ -232,6 +234,10 @@ class _Agreement(RuleBasedStateMachine):
     def put_back(self, gid: str, node: str) -> None:
         if self.oracle.transaction(gid) is not None:
             self._agree(lambda store: store.put_back(gid, node))
+
+    @rule(ended_before_at=instants, limit=limits)
+    def prune(self, ended_before_at: float, limit: int) -> None:
+        self._agree(lambda store: store.prune(ended_before_at, limit))
 
     @rule(node=nodes, workflows=loaded)
     def declare(self, node: str, workflows: Sequence[tuple[str, str]]) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from flowtx.testing.journal_cases import kv, nodes, opening, places, rows, schedules
+from flowtx.testing.journal_cases import kv, nodes, opening, places, pruning, rows, schedules
 from flowtx_engine.journal.store import Store
 
 
@@ -138,6 +138,10 @@ CASES: Sequence[Case] = (
     _on_empty(places.check_versions_of_places),
     _on_empty(places.check_two_admitters),
     _on_empty(places.check_loaded),
+    _on_empty(pruning.check_pruning),
+    _on_empty(pruning.check_beginning_anew_after_pruning),
+    _on_empty(pruning.check_pruning_of_children),
+    _on_empty(pruning.check_pruning_frees_places),
     _on_empty(schedules.check_keeping),
     _on_empty(schedules.check_due_schedules),
     _on_empty(schedules.check_ticking),

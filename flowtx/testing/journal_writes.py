@@ -28,6 +28,7 @@ def begin(
     created_at: float = CREATED_AT,
     input: bytes = b'"input"',
     place: NewPlace | None = None,
+    begun_by: str = "",
 ) -> Write:
     """The first write of a gid, with ``row_count`` rows from seq 0 on."""
     name, version = workflow
@@ -42,6 +43,7 @@ def begin(
         options=b'{"options":1}',
         created_at=created_at,
         place=place,
+        begun_by=begun_by,
     )
     return Write(gid=gid, rows=tuple(row(gid, seq) for seq in range(row_count)), change=change)
 

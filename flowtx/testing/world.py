@@ -39,9 +39,10 @@ T = TypeVar("T")
 
 LIVES_MAX = 1_000
 """A play that needs more engines than this does not make progress."""
-LONE_NODE = EngineLimits(heartbeat_s=86_400.0, poll_s=86_400.0)
+LONE_NODE = EngineLimits(heartbeat_s=86_400.0, poll_s=86_400.0, retention_s=0)
 """A lone node need not beat often, for the world itself says when it has died, nor look often for what others did, for
-there are none; what becomes due it knows. So a month passes in milliseconds."""
+there are none; what becomes due it knows. So a month passes in milliseconds. What ends is kept, for
+checks to look at."""
 STALL_S = 60.0
 """How long a stalled node does not beat: long past its lease."""
 PLAY_MAX_S = 6 * 3600.0

@@ -330,6 +330,10 @@ class Journal:
         """Give back everything a node owns, due at once, and forget the node."""
         await self._node(lambda: self._store.release(node, now_at))
 
+    async def prune(self, ended_before_at: float, limit: int) -> int:
+        """Delete transactions that ended before an instant; see ``Store.prune``."""
+        return await self._read(lambda: self._store.prune(ended_before_at, limit))
+
     async def empty(self) -> None:
         """Forget every transaction and all else but the nodes; for tests, when nothing is being written."""
         await self._ask(self._store.empty, self._commit_limiter)

@@ -40,6 +40,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._transactions: dict[str, Transaction] = {}  # in the order of their ids
+        self._count = 0  # of all there ever were: an id is never given again
         self._unfinished: dict[str, None] = {}  # an ordered set of gids, so that claiming never walks finished ones
         self._histories: dict[str, list[JournalRow]] = {}
         self._alive_until: dict[str, float] = {}
@@ -71,7 +72,8 @@ class MemoryStore:
             self._histories[write.gid] = [row for row in rows if row.seq >= write.keeps_from]
         match write.change:
             case NewTransaction() as new:
-                self._put(row_of_new(len(self._transactions) + 1, write.gid, new))
+                self._count += 1
+                self._put(row_of_new(self._count, write.gid, new))
                 if new.place is not None:
                     self._places.add(write.gid, new.place)
             case RowChange() as change:
@@ -289,6 +291,30 @@ class MemoryStore:
         """See ``Store.kv_delete``."""
         with self._opened():
             return self._kv.pop((category, key), None) is not None
+
+    def prune(self, ended_before_at: float, limit: int) -> int:
+        """See ``Store.prune``."""
+        with self._opened():
+            ended = [
+                (one.finished_at, one.id, gid)
+                for gid, one in self._transactions.items()
+                if one.is_final
+                and one.finished_at is not None
+                and one.finished_at < ended_before_at
+                and not self._may_be_asked_for(one)
+            ]
+            gids = [gid for _, _, gid in sorted(ended)[:limit]]
+            for gid in gids:
+                del self._transactions[gid], self._histories[gid]
+                self._places.forget(gid)
+            return len(gids)
+
+    def _may_be_asked_for(self, child: Transaction) -> bool:
+        """True while the replay of whoever began it may come to where it did."""
+        parent = self._transactions.get(child.begun_by)
+        if parent is None or parent.is_final or child.finished_at is None:
+            return False
+        return self._histories[parent.gid][0].at <= child.finished_at
 
     def empty(self) -> None:
         """See ``Store.empty``."""

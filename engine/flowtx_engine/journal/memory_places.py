@@ -31,6 +31,10 @@ class MemoryPlaces:
         """A new transaction waits."""
         self._places[gid] = _Place(gid, new)
 
+    def forget(self, gid: str) -> None:
+        """A transaction is deleted, and its place with it."""
+        self._places.pop(gid, None)
+
     def clear(self) -> None:
         """Nobody waits, and nobody holds a place."""
         self._places.clear()

@@ -32,7 +32,16 @@ def add_needs_decision(connection: Connection) -> None:
     index.create(connection)
 
 
-MIGRATIONS: Sequence[Migration] = (add_places_schedules_and_loaded, add_needs_decision)
+def add_retention(connection: Connection) -> None:
+    """Who began a child, and what ended first, for deleting; children from before count as begun from outside."""
+    column = transactions.c.begun_by
+    kind = column.type.compile(connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {transactions.name} ADD COLUMN {column.name} {kind} DEFAULT '' NOT NULL")
+    (index,) = (found for found in transactions.indexes if found.name == f"{PREFIX}transactions_finished")
+    index.create(connection)
+
+
+MIGRATIONS: Sequence[Migration] = (add_places_schedules_and_loaded, add_needs_decision, add_retention)
 """``MIGRATIONS[0]`` leads from version 1 to version 2, and so on.
 
 A step that creates tables whole takes them from ``schema.py`` only until a release has had it; then it keeps its own.

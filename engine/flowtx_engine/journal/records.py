@@ -35,7 +35,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     seconds since the epoch. ``attempt_count`` (consecutive faults) and ``last_error`` speak of the step it last waited
     for. ``result`` is the value (JSON) once it succeeded, the error (an ``ErrorRecord`` as JSON) once it failed.
     ``nudged_at`` is when somebody else than its owner last appended to it. ``needs_decision`` says that a step which
-    may be made once only is in doubt, and the run waits for a person; ``last_error`` tells which.
+    may be made once only is in doubt, and the run waits for a person; ``last_error`` tells which. ``begun_by`` is the
+    gid of the transaction that began this one as its child, a detached one too; "" for what began from outside.
     """
 
     id: int
@@ -57,6 +58,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float | None
     nudged_at: float | None
     needs_decision: bool = False
+    begun_by: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -88,6 +90,7 @@ class NewTransaction(msgspec.Struct, frozen=True, kw_only=True):
     options: bytes
     created_at: float
     place: NewPlace | None = None
+    begun_by: str = ""
 
 
 class RowChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +131,7 @@ def row_of_new(id: int, gid: str, new: NewTransaction) -> Transaction:
         updated_at=new.created_at,
         finished_at=None,
         nudged_at=None,
+        begun_by=new.begun_by,
     )
 
 

@@ -73,6 +73,7 @@ transactions = Table(
     Column("finished_at", Double),
     Column("nudged_at", Double),
     Column("needs_decision", Boolean, nullable=False, server_default=false()),
+    Column("begun_by", _gid, nullable=False, server_default=""),
     Column("last_error", _text, nullable=False),
     Column("reason", _text, nullable=False),
     Column("options", _blob, nullable=False),
@@ -186,6 +187,13 @@ Index(
     transactions.c.id,
     sqlite_where=transactions.c.needs_decision,
     postgresql_where=transactions.c.needs_decision,
+)
+# What is to be deleted: what ended first. It grows at its right end only.
+Index(
+    f"{PREFIX}transactions_finished",
+    transactions.c.finished_at,
+    sqlite_where=transactions.c.finished_at.is_not(None),
+    postgresql_where=transactions.c.finished_at.is_not(None),
 )
 # Listing: few of one status among a million of another, newest first (the id is each index's last column).
 Index(f"{PREFIX}transactions_status", transactions.c.status, transactions.c.id)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import SQLAlchemyError
 
-from flowtx_engine.journal import sql_places, sql_schedules
+from flowtx_engine.journal import sql_places, sql_prune, sql_schedules
 from flowtx_engine.journal import sql_statements as statements
 from flowtx_engine.journal.checks import kv_conflict_of
 from flowtx_engine.journal.memory import MemoryStore
@@ -193,6 +193,15 @@ class SqlStore:
         """See ``Store.kv_delete``."""
         with self._writing() as connection:
             return connection.execute(statements.KV_DELETE, {"cat": category, "k": key}).rowcount > 0
+
+    def prune(self, ended_before_at: float, limit: int) -> int:
+        """See ``Store.prune``; what is to go is looked for by a reader, because that may take long."""
+        with self._reading() as connection:
+            ids = sql_prune.ended(connection, ended_before_at, limit)
+        if not ids:
+            return 0
+        with self._writing() as connection:
+            return sql_prune.delete_ended(connection, ids, ended_before_at)
 
     def empty(self) -> None:
         """See ``Store.empty``."""

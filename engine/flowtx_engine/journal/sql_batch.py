@@ -73,6 +73,7 @@ def _new_row(gid: str, new: NewTransaction) -> Row:
         new.owner,
         new.wake_at,
         new.created_at,
+        new.begun_by,
         new.options,
         new.input,
     )

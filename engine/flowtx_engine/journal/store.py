@@ -112,6 +112,15 @@ class Store(PlaceStore, ScheduleStore, Protocol):
         """Remove a value, whatever its version; False when there was none."""
         ...
 
+    def prune(self, ended_before_at: float, limit: int) -> int:
+        """Delete up to ``limit`` transactions that ended before an instant, those that ended first; how many they were.
+
+        With a transaction goes everything that is kept of it. Only what is final is deleted. A child stays as long as
+        the transaction that began it is unfinished and its journal reaches back to before the child's end: replaying
+        it might ask for the child again, which would then do its work twice.
+        """
+        ...
+
     def empty(self) -> None:
         """Forget every transaction, its journal, and all else that is stored but the nodes: a test begins anew."""
         ...

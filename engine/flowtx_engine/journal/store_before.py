@@ -82,6 +82,10 @@ class StoreBefore:
         """See ``Store.kv_delete``."""
         return self._store.kv_delete(category, key)
 
+    def prune(self, ended_before_at: float, limit: int) -> int:
+        """See ``Store.prune``."""
+        return self._store.prune(ended_before_at, limit)
+
     def empty(self) -> None:
         """See ``Store.empty``."""
         self._store.empty()

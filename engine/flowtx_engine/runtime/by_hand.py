@@ -90,6 +90,7 @@ class ByHand:
             driver.nudge()
         self._node.look()
         self._node.ticker.look()
+        self._node.pruner.look()
         return self._tools.clock.now_at()
 
     async def cron_once(self, *, now_ahead_s: float = 0.0, due_ahead_s: float = 0.0) -> Round:

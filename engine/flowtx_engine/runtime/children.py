@@ -33,7 +33,7 @@ class House(Protocol):
     """What children need of the engine they live in."""
 
     async def create(
-        self, workflow: AnyWorkflow, payload: bytes, *, gid: str, pattern: str, parent: str = ""
+        self, workflow: AnyWorkflow, payload: bytes, *, gid: str, pattern: str, parent: str = "", begun_by: str = ""
     ) -> tuple[Transaction, bool]:
         """Begin a child, or find the transaction that has its gid."""
         ...
@@ -96,7 +96,9 @@ class Children:
     async def _begin(self, target: ChildTarget, attempt: Attempt, gid: str) -> Outcome:
         workflow, payload = target.workflow, attempt.command.call.payload
         parent = "" if target.is_detached else attempt.gid
-        row, is_new = await self._house.create(workflow, payload, gid=gid, pattern=PATTERN, parent=parent)
+        row, is_new = await self._house.create(
+            workflow, payload, gid=gid, pattern=PATTERN, parent=parent, begun_by=attempt.gid
+        )
         if not is_new:
             check_same(row, workflow, payload)
             await self._check_parent(gid, parent)

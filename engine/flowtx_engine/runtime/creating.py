@@ -38,6 +38,7 @@ class Creating:
         options: bytes,
         starts_at: float | None,
         parent: str,
+        begun_by: str,
     ) -> tuple[Transaction, bool]:
         """Begin a transaction; see ``Engine.create``."""
         begins = beginning_of(workflow, payload, now_at=self._tools.clock.now_at(), starts_at=starts_at)
@@ -52,6 +53,7 @@ class Creating:
             owner=self._tools.node if begins.is_now else "",
             wake_at=begins.wake_at,
             place=begins.place,
+            begun_by=begun_by,
         )
 
     async def prepare(
@@ -89,6 +91,7 @@ class Creating:
         owner: str,
         wake_at: float | None,
         place: NewPlace | None = None,
+        begun_by: str = "",
     ) -> tuple[Transaction, bool]:
         if self._node.registry.add(workflow):
             self._node.look()
@@ -102,6 +105,7 @@ class Creating:
             wake_at=wake_at,
             now_at=self._tools.clock.now_at(),
             place=place,
+            begun_by=begun_by,
         )
         # Shielded, because a caller that goes away meanwhile must not leave a stored transaction that nobody drives.
         with trio.CancelScope(shield=True):

@@ -337,14 +337,23 @@ class Engine:
         options: bytes = b"{}",
         starts_at: float | None = None,
         parent: str = "",
+        begun_by: str = "",
     ) -> tuple[Transaction, bool]:
         """Begin a transaction, durable when this returns: its row and True, or the existing row of the gid and False.
 
         ``starts_at`` is when it begins, None: now. What a child of a ``parent`` does is neither final nor taken back
-        before that says so. Raises as ``start`` does, but does not compare an existing transaction with this one.
+        before that says so; whoever it was ``begun_by`` may ask for it again, so until then it is not deleted. Raises
+        as ``start`` does, but does not compare an existing transaction with this one.
         """
         return await self._creating.create(
-            workflow, payload, gid=gid, pattern=pattern, options=options, starts_at=starts_at, parent=parent
+            workflow,
+            payload,
+            gid=gid,
+            pattern=pattern,
+            options=options,
+            starts_at=starts_at,
+            parent=parent,
+            begun_by=begun_by,
         )
 
     async def prepare(

@@ -21,6 +21,8 @@ class EngineLimits:
     ``journal_events_max``: a run whose journal grows beyond this is stopped in its tracks and says so.
     ``threads_max``: sync step functions running at once.
     ``http_timeout_s``: an HTTP attempt whose step names no timeout.
+    ``retention_s``: how long what has ended is kept before it is deleted, with its journal; 0 keeps it for ever.
+    ``prune_pause_s``: how often it is looked for; ``prune_max``: how many go in one database transaction.
     ``journal_pause_s``: the first pause after the database failed; doubles up to ``journal_pause_max_s``.
     """
 
@@ -34,6 +36,9 @@ class EngineLimits:
     journal_events_max: int = 100_000
     threads_max: int = 40
     http_timeout_s: float = 30.0
+    retention_s: float = 7 * 24 * 3600.0
+    prune_pause_s: float = 60.0
+    prune_max: int = 200
     journal_pause_s: float = 0.05
     journal_pause_max_s: float = 5.0
 

@@ -24,6 +24,7 @@ from flowtx_engine.runtime.ahead import Ahead
 from flowtx_engine.runtime.drive import Driver
 from flowtx_engine.runtime.prefetch import Prefetch
 from flowtx_engine.runtime.registry import Registry
+from flowtx_engine.runtime.retention import Pruner
 from flowtx_engine.runtime.schedules import Ticker
 from flowtx_engine.runtime.stuck import STUCK, LostError, say_stuck
 from flowtx_engine.runtime.tools import Tools
@@ -60,6 +61,7 @@ class Node:
         self._admission = Admission(tools, registry)
         self._declared: list[tuple[str, str]] = []
         self.ticker = Ticker(tools, registry, on_start=self.look)
+        self.pruner = Pruner(tools, is_on=lambda: self.recovers)
         self._claimed_while_active: set[str] = set()
         self.recovers = True
         """False: nothing that is due by time is taken up by itself; ``look`` must be called when this changes."""
@@ -82,6 +84,7 @@ class Node:
                     drivers.start_soon(self._beat_for_ever)
                     drivers.start_soon(self._claim_for_ever)
                     drivers.start_soon(self.ticker.serve)
+                    drivers.start_soon(self.pruner.serve)
                     task_status.started()
             finally:
                 self._drivers = None

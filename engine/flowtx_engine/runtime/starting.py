@@ -108,6 +108,7 @@ def first_write(
     wake_at: float | None,
     now_at: float,
     place: NewPlace | None = None,
+    begun_by: str = "",
 ) -> tuple[Write, Transaction, Event]:
     """What begins a run in the journal; with its row (the id is the database's to give) and its first event.
 
@@ -125,5 +126,6 @@ def first_write(
         options=options,
         created_at=now_at,
         place=place,
+        begun_by=begun_by,
     )
     return Write(gid=gid, rows=(row_of(gid, first),), change=new), row_of_new(0, gid, new), first

@@ -38,6 +38,7 @@ def check_closing(open: Open) -> None:
         lambda: store.kv_page("", "", before_id=None, limit=1),
         lambda: store.kv_put("c", "k", "v", version=0, now_at=1.0),
         lambda: store.kv_delete("c", "k"),
+        lambda: store.prune(1.0, 1),
     )
     for number, call in enumerate(calls):
         try:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from flowtx.testing.journal_writes import begin, step
+from flowtx.testing.journal_writes import begin, end, step
 from flowtx_engine.journal.errors import SchemaError
 from flowtx_engine.journal.migrations import MIGRATIONS, Migration, check_version, newest_version, upgrade, version_of
 from flowtx_engine.journal.records import Filter, NewPlace, RowChange
@@ -74,7 +74,12 @@ def test_an_older_schema_goes_through_the_steps_it_has_not_seen_and_keeps_its_ro
         assert connection.scalar(text("SELECT gid FROM flowtx_transactions")) == "g"
 
 
+WITHOUT_RETENTION = (
+    "DROP INDEX flowtx_transactions_finished",
+    "ALTER TABLE flowtx_transactions DROP COLUMN begun_by",
+)
 WITHOUT_DECISIONS = (
+    *WITHOUT_RETENTION,
     "DROP INDEX flowtx_transactions_undecided",
     "ALTER TABLE flowtx_transactions DROP COLUMN needs_decision",
 )
@@ -91,6 +96,17 @@ def test_the_second_schema_learns_of_decisions_and_keeps_its_rows(path: Path) ->
         assert found.needs_decision is False
         store.commit([step("g", 1, RowChange(updated_at=2.0, needs_decision=True))])
         assert [row.gid for row in store.transactions(Filter(needs_decision=True), before_id=None, limit=9)] == ["g"]
+
+
+def test_the_third_schema_learns_of_retention_and_keeps_its_rows(path: Path) -> None:
+    with closing(open_sqlite(f"sqlite:///{path}")) as store:
+        store.commit([begin("g"), begin("h"), end("h", 1)])
+    run(path, *WITHOUT_RETENTION, "UPDATE flowtx_schema_version SET version = 3")
+    assert upgrade_store(f"sqlite:///{path}") == Upgrade(before=3, after=newest_version())
+    with closing(open_sqlite(f"sqlite:///{path}", migrate=False)) as store:
+        assert [row.begun_by for row in store.transactions(Filter(), before_id=None, limit=9)] == ["", ""]
+        assert store.prune(1e12, 9) == 1
+        assert store.transaction("g") is not None
 
 
 def test_the_first_schema_gets_limits_and_schedules_and_keeps_its_rows(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flowtx.cli.db import bytes_in_words, sentence
 from flowtx.cli.main import main
 from flowtx.testing.journal_writes import begin, end
 from flowtx_engine.journal.migrations import newest_version
+from flowtx_engine.journal.records import Filter
 from flowtx_engine.journal.sql import Upgrade, open_sqlite
 
 NEWEST = newest_version()
@@ -89,6 +91,32 @@ def test_a_database_that_is_not_supported_is_told() -> None:
     result = call("upgrade", "--db", "postgresql://host/bank")
     assert result.exit_code == 3
     assert "journals in postgresql are not supported yet" in result.stderr
+
+
+def test_prune_deletes_what_ended_long_ago_and_says_how_much(url: str) -> None:
+    now_at = time.time()
+    with closing(open_sqlite(url)) as store:
+        store.commit([*(begin(gid) for gid in ("old", "older", "new", "runs"))])
+        store.commit([end("old", 1, at=now_at - 3600), end("older", 1, at=now_at - 7200), end("new", 1, at=now_at)])
+    first = call("prune", "--db", url, "--older-than", "90min")
+    assert (first.exit_code, first.output) == (0, "1 transaction that had ended more than 90min ago: deleted.\n")
+    second = json.loads(call("prune", "--db", url, "--older-than", "10min", "--json").output)
+    assert (second["url"], second["deleted_count"]) == (url, 1)
+    assert second["ended_before_at"] == pytest.approx(now_at - 600, abs=60)
+    third = call("prune", FLOWTX_DB=url)
+    assert (third.exit_code, third.output) == (0, "0 transactions that had ended more than 7d ago: deleted.\n")
+    with closing(open_sqlite(url)) as store:
+        assert [row.gid for row in store.transactions(Filter(), before_id=None, limit=9)] == ["runs", "new"]
+
+
+def test_prune_refuses_a_length_that_is_none_and_deletes_nothing(url: str) -> None:
+    with closing(open_sqlite(url)) as store:
+        store.commit([begin("g"), end("g", 1)])
+    result = call("prune", "--db", url, "--older-than", "a week")
+    assert result.exit_code == 2
+    assert "--older-than a week is no length of time\n  -> Write 90s, 10min, 2h or 3d." in result.stderr
+    with closing(open_sqlite(url)) as store:
+        assert store.transaction("g") is not None
 
 
 @pytest.mark.parametrize(

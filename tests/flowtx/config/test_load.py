@@ -99,6 +99,16 @@ def test_a_deployment_of_dtm_is_understood(loads: Load) -> None:
     assert (settings.timeout_to_fail_s, settings.retry_interval_s, settings.request_timeout_s) == (40, 12, 5)
 
 
+def test_how_long_finished_transactions_are_kept_is_taken_from_dtm(loads: Load) -> None:
+    assert loads().settings.retention_s == 7 * 24 * 3600
+    loaded = loads("Store:\n  Driver: boltdb\n  DataExpire: 3600\n  FinishedDataExpire: 60\n")
+    assert loaded.settings.retention_s == 3600
+    assert loaded.origins["retention_s"].startswith("Store.DataExpire (")
+    (notice,) = loaded.notices
+    assert "how long finished transactions are kept is Store.DataExpire here" in notice
+    assert loads(STORE_DATA_EXPIRE="120").settings.retention_s == 120
+
+
 def test_grpc_listens_where_dtm_does_and_can_be_switched_off(loads: Load) -> None:
     assert loads("TransCronInterval: 3").settings.grpc_bind == ":36790"
     assert loads("GrpcPort: 8790").settings.grpc_bind == ":8790"
