@@ -36,9 +36,9 @@ from flowtx_dsl.errors import (
 from flowtx_dsl.limits import Limit
 from flowtx_dsl.outside import Update
 from flowtx_dsl.policies import Retry
-from flowtx_dsl.remote import grpc, http, json_rpc
+from flowtx_dsl.remote import grpc, http, json_rpc, queue
 from flowtx_dsl.structured import CancelScope, Nursery, ReceiveChannel, SendChannel
-from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget
+from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget, QueueTarget
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import Workflow, workflow
 from flowtx_engine.journal.codec import PayloadCodec, PayloadContext
@@ -103,6 +103,7 @@ __all__ = [
     "PayloadContext",
     "PayloadError",
     "QueryError",
+    "QueueTarget",
     "ReceiveChannel",
     "Refused",
     "RemoteError",
@@ -135,5 +136,6 @@ __all__ = [
     "json_rpc",
     "once",
     "open",
+    "queue",
     "workflow",
 ]

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from flowtx_dsl.codec import readable_decoder_of
 from flowtx_dsl.errors import WorkflowError
-from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget
+from flowtx_dsl.queues import is_queue, parse_queue_url
+from flowtx_dsl.targets import GrpcTarget, HttpTarget, JsonRpcTarget, QueueTarget
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what checkers know by themselves; nothing imports it
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Headers = Mapping[str, str]
-ParticipantTarget = HttpTarget[None] | GrpcTarget[None] | JsonRpcTarget[None]
+ParticipantTarget = HttpTarget[None] | GrpcTarget[None] | JsonRpcTarget[None] | QueueTarget[None]
 
 
 @overload
@@ -93,6 +94,18 @@ def json_rpc(
     return JsonRpcTarget(url=url, method=method, headers=_pairs(headers), result_type=result_type)
 
 
+def queue(url: str, *, headers: Headers | None = None) -> QueueTarget[None]:
+    """A step's target: a message queue, ``redis://host:6379/0/stream-key``.
+
+    A protobuf message or ``bytes`` are the message as they are, everything else travels as JSON. The step has succeeded
+    when the broker has taken the message, durably as it means that, and its result is None; all else is a fault and
+    retried, so a message may arrive twice, with the same id: the step's idempotency key. ``headers`` travel with it.
+    Raises ``WorkflowError`` for a URL of another form.
+    """
+    parse_queue_url(url)
+    return QueueTarget(url=url, headers=_pairs(headers), result_type=None)
+
+
 def _check_http(url: str, what: str) -> None:
     if not url.startswith(("http://", "https://")):
         raise WorkflowError(
@@ -125,9 +138,14 @@ def participant_target(
 ) -> ParticipantTarget:
     """The target that DTM calls for a branch, by its rule of transports (spec 3.1); nobody reads what it answers.
 
+    URLs of queues, which DTM cannot call, come before that rule, whatever the protocol.
     ``protocol`` is the transaction's: "http" (or empty), "grpc", "json-rpc". ``op`` is what the participant is asked;
     left out, it is "action", or "compensate" for a compensation.
     """
+    if is_queue(url):
+        return QueueTarget(
+            url=url, headers=headers, result_type=None, branch_id=branch_id, op=op, trans_type=trans_type
+        )
     is_http = protocol in ("", "http") or url.startswith(("http://", "https://"))
     if url and not is_http:
         return GrpcTarget(url=url, headers=headers, result_type=None, branch_id=branch_id, op=op, trans_type=trans_type)

@@ -18,6 +18,7 @@ import msgspec
 from flowtx_dsl import codec
 from flowtx_dsl.codec import Decoder, decoder_of
 from flowtx_dsl.errors import PayloadError, WorkflowError
+from flowtx_dsl.queues import shown_url
 from flowtx_dsl.signatures import Signature
 
 T = TypeVar("T")
@@ -109,9 +110,7 @@ class GrpcTarget(RemoteTarget[T]):
 
     def call(self, args: tuple[object, ...]) -> Call:
         """The call with these arguments; raises ``PayloadError``."""
-        if len(args) == 1 and (message := _as_message(args[0], self.url)) is not None:
-            return _call_with_bytes(self, message)
-        return _call_with_json(self, args)
+        return _call_with_message(self, args)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +135,27 @@ class JsonRpcTarget(RemoteTarget[T]):
                 remedy="Pass one dict, dataclass or model; its fields are the parameters by name.",
             )
         return call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class QueueTarget(RemoteTarget[T]):
+    """A message queue, whose broker takes one message for each call and answers nothing.
+
+    No argument is an empty message, one is the message itself, several are a JSON array; ``bytes`` travel as they are,
+    protobuf messages as they serialize themselves, everything else as JSON. DTM's facts travel as headers.
+    """
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the URL without the user and password in it."""
+        return shown_url(self.url)
+
+    def call(self, args: tuple[object, ...]) -> Call:
+        """The call with these arguments; raises ``PayloadError``."""
+        return _call_with_message(self, args)
+
+    def __repr__(self) -> str:
+        return f"<QueueTarget {self.name}>"
 
 
 class OfWorkflow(Coroutine[Any, Any, T_co]):
@@ -186,7 +206,7 @@ class ChildTarget:
         return decoder_of(str) if self.is_detached else cast("Signature", self.workflow.signature).result
 
 
-Target = FunctionTarget | HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any] | ChildTarget
+Target = FunctionTarget | HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any] | QueueTarget[Any] | ChildTarget
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,18 +222,24 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.target.name
 
 
-_Remote = HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any]
+_Remote = HttpTarget[Any] | GrpcTarget[Any] | JsonRpcTarget[Any] | QueueTarget[Any]
+
+
+def _call_with_message(target: GrpcTarget[Any] | QueueTarget[Any], args: tuple[object, ...]) -> Call:
+    if len(args) == 1 and (message := _as_message(args[0], target.name)) is not None:
+        return _call_with_bytes(target, message)
+    return _call_with_json(target, args)
 
 
 def _call_with_bytes(target: _Remote, body: bytes) -> Call:
     kept = body.decode(errors="backslashreplace")  # for people to read: the body itself is what is sent
-    return Call(target=target, payload=codec.encode([kept], what=target.url), body=body)
+    return Call(target=target, payload=codec.encode([kept], what=target.name), body=body)
 
 
 def _call_with_json(target: _Remote, args: tuple[object, ...]) -> Call:
     if not args:
         return Call(target=target, payload=b"[]")
-    what = f"the arguments of {target.url}"
+    what = f"the arguments of {target.name}"
     payload = codec.encode(args, what=what)
     return Call(target=target, payload=payload, body=codec.encode(args[0], what=what) if len(args) == 1 else payload)
 

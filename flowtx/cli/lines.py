@@ -14,6 +14,7 @@ import msgspec
 
 from flowtx.dtm.branches import Place, is_pattern, replayed
 from flowtx_dsl.patterns.calling import WORD, Word
+from flowtx_dsl.queues import without_secrets
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import (
     Attempted,
@@ -138,7 +139,7 @@ _WORDS = {"branch": "was registered", "submit": "was asked for", "abort": "was a
 def _word_line(event: Event, word: Word) -> Line:
     """What a front end said to one of DTM's patterns."""
     told = word.reason or ("" if bytes(word.data) == b"null" else bytes(word.data).decode())
-    return _run_line(event, word.kind, _WORDS[word.kind], note=cut(told))
+    return _run_line(event, word.kind, _WORDS[word.kind], note=cut(without_secrets(told)))
 
 
 def _step_line(event: Event, fact: StepFact, places: Places | None) -> Line:

@@ -31,6 +31,7 @@ from flowtx.cli.reading import reading
 from flowtx.cli.task_tree import tree_of
 from flowtx.dtm.branches import PATTERNS, replayed
 from flowtx_dsl.errors import NondeterminismError, NoSuchTransaction
+from flowtx_dsl.queues import without_secrets
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import is_encoded, stored_size
 from flowtx_engine.journal.records import Transaction
@@ -156,7 +157,7 @@ def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = 
                 seq=event.seq,
                 at=event.at,
                 address=event.address,
-                fact=msgspec.Raw(encode_fact(event.fact)),
+                fact=_shown(encode_fact(event.fact)),
                 encoded=event.seq in encoded,
             )
             for event in events
@@ -170,7 +171,12 @@ def _json_of(payload: bytes) -> msgspec.Raw:
     """A payload, or how long it is when only its codec can read it."""
     if is_encoded(payload):
         return msgspec.Raw(msgspec.json.encode({"encoded_bytes": stored_size(payload)}))
-    return msgspec.Raw(payload)
+    return _shown(payload)
+
+
+def _shown(json: bytes) -> msgspec.Raw:
+    """JSON without what lets one into a queue that its URL names."""
+    return msgspec.Raw(without_secrets(json.decode()).encode())
 
 
 def pictures_of(
@@ -205,7 +211,7 @@ def _facts_of(
         yield "pattern", Text(row.pattern)
     else:
         yield "workflow", Text(f"{row.workflow} version {row.version}")
-        yield "input", Text(cut(row.input.decode()[1:-1]) if not is_encoded(row.input) else ENCODED)
+        yield "input", Text(cut(without_secrets(row.input.decode()[1:-1])) if not is_encoded(row.input) else ENCODED)
     yield "status", styled_status(row.status)
     if row.needs_decision:
         yield "needs", Text("a person's decision: flowtx decide GID ADDRESS succeeded, refused or retry", "red")

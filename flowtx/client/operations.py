@@ -19,6 +19,7 @@ from flowtx.client.options import Options, payload_bytes
 from flowtx.client.saga import Saga, saga_fields
 from flowtx.client.wire import Fields, wire_of
 from flowtx_dsl.errors import Ongoing, Refused, WorkflowError
+from flowtx_dsl.queues import is_queue, parse_queue_url
 
 T = TypeVar("T")
 
@@ -115,7 +116,9 @@ class Operations:
 
     def check_url(self, url: str, *, what: str) -> None:
         """Raises ``WorkflowError`` for a participant's URL that this server would call in vain, for ever (spec 3.1)."""
-        if self.wire.protocol == "http" and urlsplit(url).scheme not in ("http", "https"):
+        if is_queue(url):
+            parse_queue_url(url)
+        elif self.wire.protocol == "http" and urlsplit(url).scheme not in ("http", "https"):
             raise WorkflowError(
                 f"{what} has the URL {url!r}, expected http://... or https://...",
                 remedy="A participant over gRPC, host:port/Service/Method, is called in transactions that are "

@@ -20,6 +20,7 @@ from flowtx_dsl.patterns.msg import MsgOrder, msg
 from flowtx_dsl.patterns.saga import SagaOrder, saga
 from flowtx_dsl.patterns.tcc import TccBranch, tcc
 from flowtx_dsl.patterns.xa import XaBranch, xa
+from flowtx_dsl.queues import shown_url
 from flowtx_dsl.targets import RemoteTarget
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import is_encoded
@@ -86,7 +87,7 @@ def place_of(asked: Asked) -> Place | None:
     if isinstance(command, Sleep) or not isinstance(command.call.target, RemoteTarget):
         return None
     target = command.call.target
-    return Place(target.branch_id, target.op, target.url)
+    return Place(target.branch_id, target.op, target.name)
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +122,7 @@ def _view_of(row: Transaction, ordered: _Row, end: Event | None) -> BranchView:
         create_time=spell_time(ordered.at),
         update_time=spell_time(at),
         gid=row.gid,
-        url=ordered.url,
+        url=shown_url(ordered.url),
         bin_data=ordered.payload,
         branch_id=ordered.branch_id,
         op=ordered.op,

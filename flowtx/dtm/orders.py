@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from flowtx.dtm.queue_urls import check_queue_url, refuse_queue
 from flowtx.dtm.wire.errors import RequestError
 from flowtx.dtm.wire.options import StoredOptions, options_of
 from flowtx.dtm.wire.requests import TransactionRequest
@@ -38,6 +39,9 @@ def saga_of(request: TransactionRequest, settings: Settings) -> SagaOrder:
 def saga_steps_of(request: TransactionRequest) -> tuple[SagaStep, ...]:
     """The branches of a saga; raises ``RequestError``."""
     check_size(request)
+    for i, step in enumerate(request.steps):
+        for op in ("action", "compensate"):
+            check_queue_url(step.get(op, ""), f"{op} of step {i}")
     return tuple(
         SagaStep(
             branch_id=f"{i + 1:02d}",
@@ -75,6 +79,8 @@ def msg_branches_of(request: TransactionRequest, urls_of_step: Sequence[Sequence
         for i, urls in enumerate(urls_of_step)
         for j, url in enumerate(urls)
     )
+    for branch in branches:
+        check_queue_url(branch.url, f"branch {branch.branch_id}")
     if len(branches) > STEPS_MAX:
         raise RequestError(f"the message goes to {len(branches)} subscribers, expected at most {STEPS_MAX}")
     return branches
@@ -86,6 +92,7 @@ def msg_order(branches: tuple[MsgBranch, ...], options: StoredOptions, settings:
     delay_s = custom.delay or 0.0
     if not 0 <= delay_s <= TIMEOUT_MAX_S:
         raise RequestError(f"custom_data.delay is {delay_s:g}, expected seconds from 0 to {TIMEOUT_MAX_S}")
+    refuse_queue(options.query_prepared, "query_prepared")
     return MsgOrder(
         branches=branches,
         query_prepared=options.query_prepared,
@@ -109,6 +116,7 @@ def xa_order(options: StoredOptions, settings: Settings) -> XaOrder:
 def callback_order(options: StoredOptions, settings: Settings) -> CallbackOrder:
     """A workflow that its client runs; raises ``RequestError``."""
     custom = _read_custom(_WorkflowCustom, options, "a workflow")
+    refuse_queue(options.query_prepared, "query_prepared")
     return CallbackOrder(
         query_prepared=options.query_prepared,
         name=custom.name or "",

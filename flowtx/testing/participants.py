@@ -17,6 +17,7 @@ import trio
 
 from flowtx_engine.calls.grpc_types import GrpcRequest, GrpcResponse
 from flowtx_engine.calls.http_types import HttpFault, HttpRequest, HttpResponse
+from flowtx_engine.calls.queue_types import QueueFault, QueueMessage
 
 Behaviour = Literal["accept", "refuse", "ongoing", "break", "hang", "accept silently"]
 """What a participant does with one call.
@@ -58,9 +59,10 @@ _GRPC_STATUSES = {200: "OK", 409: "ABORTED", 425: "FAILED_PRECONDITION", 500: "I
 
 
 class Participants:
-    """A network of participants: an ``HttpTransport`` and a ``GrpcTransport`` that answers by script.
+    """A network of participants: an ``HttpTransport``, ``GrpcTransport`` and ``QueueTransport`` that answers by script.
 
-    A JSON-RPC call is known by its body. ``path`` is the URL's, over gRPC ``/package.Service/Method``.
+    A JSON-RPC call is known by its body. ``path`` is the URL's, over gRPC ``/package.Service/Method``. Behind a queue
+    stands a consumer that takes each id once; a broker has no other answers than "accept", and all else is a fault.
     """
 
     def __init__(self, *, delay_s: float = 0.01) -> None:
@@ -68,6 +70,8 @@ class Participants:
         self.delay_s = delay_s
         self.asked: list[Asked] = []
         self.acted: list[Acted] = []
+        self.messages: list[QueueMessage] = []
+        """What queues have taken, repeats too."""
         self._scripts: defaultdict[str, deque[Behaviour]] = defaultdict(deque)
         self._defaults: dict[str, Behaviour] = {}
         self._seen: set[tuple[str, str, str]] = set()
@@ -97,6 +101,20 @@ class Participants:
         except HttpFault as fault:
             return GrpcResponse(status="UNAVAILABLE", details=str(fault))
         return GrpcResponse(status=_GRPC_STATUSES[response.status], details=response.body.decode())
+
+    async def publish(self, message: QueueMessage) -> None:
+        """Take a message for a queue; raises ``QueueFault`` when the script does anything but accept it."""
+        facts = {name.removeprefix("dtm-"): value for name, value in message.headers}
+        url = message.address.shown
+        heard = HttpRequest(method="POST", url=url, headers=message.headers, body=message.body)
+        try:
+            response = await self._hear(url, urlsplit(url).path, facts, heard)
+        except HttpFault as fault:
+            raise QueueFault(str(fault)) from fault
+        if response.status == 200:
+            self.messages.append(message)
+        else:
+            raise QueueFault(f"{url} did not take the message: {response.body.decode() or response.status} (simulated)")
 
     async def _hear(self, url: str, path: str, facts: Mapping[str, object], request: HttpRequest) -> HttpResponse:
         await trio.sleep(self.delay_s)

@@ -189,7 +189,8 @@ class _Life:
         self.stalled_until = float("-inf")
 
     def engine(self) -> Engine:
-        calls = Calls(self.world.participants, grpc=self.world.participants, run_sync=_run_inline)
+        network = self.world.participants
+        calls = Calls(network, grpc=network, queues=network, run_sync=_run_inline)
         return Engine(
             Journal(_Store(self, self.world.store)),
             _Performer(self, calls),

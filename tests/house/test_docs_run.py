@@ -32,6 +32,7 @@ RUN_ELSEWHERE = {
     "docs/how-to/barrier.md": "needs databases: tests/flowtx/client/test_howto.py",
     "docs/how-to/barrier-redis.md": "needs a Redis: tests/flowtx/client/test_howto.py",
     "docs/how-to/dtm-client.md": "needs a server: tests/flowtx/client/test_howto.py",
+    "docs/how-to/message-queues.md": "needs a broker: tests/flowtx/client/test_howto.py",
     "docs/how-to/participants.md": "needs web frameworks and a server: tests/flowtx/client/test_howto.py",
     "docs/how-to/test-mode.md": "needs a service to test: tests/flowtx/testing/test_howto.py",
 }

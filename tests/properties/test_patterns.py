@@ -93,7 +93,7 @@ def play(pattern: str, scripts: Sequence[Sequence[str]], *, node_count: int) -> 
     world = World(WORKFLOWS, participants=Participants(delay_s=0.5))
 
     async def main() -> None:
-        calls = Calls(world.participants, grpc=world.participants, run_sync=no_threads)
+        calls = Calls(world.participants, grpc=world.participants, queues=world.participants, run_sync=no_threads)
         engines = [
             Engine(
                 Journal(world.store),

@@ -86,6 +86,7 @@ async def trip(tx: flowtx.Tx, nights: int, guest: str) -> str:
     assert_type(await tx.step(flowtx.grpc("hotel:50051/hotel.Hotel/Book", result=StringValue), nights), StringValue)
     assert_type(await tx.step(flowtx.json_rpc("http://hotel/rpc", method="book"), {"nights": nights}), Any)
     assert_type(await tx.step(flowtx.json_rpc("http://hotel/rpc", method="book", result=float)), float)
+    assert_type(await tx.step(flowtx.queue("redis://hotel/0/bookings"), {"nights": nights}), None)
     assert_type(await tx.step(pay, 3, compensate=flowtx.grpc("hotel:50051/hotel.Hotel/Cancel")), str)
     assert_type(await helper(tx, nights), float)
     assert_type(await tx.sleep(1), None)

@@ -38,7 +38,12 @@ def facts_of(target: RemoteTarget[Any], attempt: Attempt) -> dict[str, str]:
 
 def idempotency_key_of(attempt: Attempt) -> str:
     """The attempt's key, as a header can carry it."""
-    return quote(attempt.key, safe=_SAFE_IN_KEY)
+    return header_value(attempt.key)
+
+
+def header_value(text: str) -> str:
+    """A text as a header can carry it."""
+    return quote(text, safe=_SAFE_IN_KEY)
 
 
 async def ask_in_time(
@@ -62,7 +67,8 @@ async def ask_in_time(
     except PayloadError as too_long:  # an answer that cannot be kept
         return Outcome(kind="unknown", error=too_long)
     except Exception as raised:  # what could not be sent, and whatever a URL or a gid that cannot be sent leads to
-        error = StepFault(str(raised) if isinstance(raised, own_faults) else f"{target.url} cannot be called: {raised}")
+        is_own = isinstance(raised, own_faults)
+        error = StepFault(str(raised) if is_own else f"{target.name} cannot be called: {raised}")
         error.__cause__ = raised
         return Outcome(kind="unknown", error=error)
     return out_of_time(target, timeout_s)
@@ -70,7 +76,7 @@ async def ask_in_time(
 
 def out_of_time(target: RemoteTarget[Any], timeout_s: float) -> Outcome:
     """Nobody answered in time."""
-    return Outcome(kind="unknown", error=StepTimeout(f"{target.url} did not answer within {timeout_s:g} s"))
+    return Outcome(kind="unknown", error=StepTimeout(f"{target.name} did not answer within {timeout_s:g} s"))
 
 
 def refused(text: str) -> Outcome:

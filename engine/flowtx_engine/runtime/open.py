@@ -37,6 +37,7 @@ async def open_engine(
     from flowtx_engine.calls.grpc_on_demand import GrpcOnDemand  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.http import HttpClient, HttpLimits  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.calls.performer import Calls  # noqa: PLC0415 - heavy, see above
+    from flowtx_engine.calls.queues import Queues  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.encoded import EncodedStore  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.journal import Journal  # noqa: PLC0415 - heavy, see above
     from flowtx_engine.journal.sql import open_store  # noqa: PLC0415 - heavy, see above
@@ -49,9 +50,10 @@ async def open_engine(
         async with (
             HttpClient(HttpLimits(response_body_max=max(1, limits.payload_bytes_max))) as http,
             GrpcOnDemand(reply_max=max(1, limits.payload_bytes_max)) as grpc,
+            Queues() as queues,
         ):
             threads = Threads(limits.threads_max)
-            calls = Calls(http, grpc=grpc, run_sync=threads, http_timeout_s=limits.http_timeout_s)
+            calls = Calls(http, grpc=grpc, queues=queues, run_sync=threads, http_timeout_s=limits.http_timeout_s)
             engine = Engine(journal, calls, workflows=workflows, limits=limits, clock=clock)
             raised: Exception | None = None
             async with trio.open_nursery() as nursery:

@@ -13,6 +13,7 @@ from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.operations.telling import fact_of, words_of
 from flowtx.dtm.orders import STEPS_MAX
 from flowtx.dtm.outcomes import Done, DtmError, DtmFailure, Outcome
+from flowtx.dtm.queue_urls import check_queue_url, refuse_queue
 from flowtx.dtm.wire.options import decode_options
 from flowtx.dtm.wire.requests import BranchRequest
 from flowtx_dsl.errors import FlowtxError, NoSuchTransaction
@@ -43,10 +44,13 @@ class _Twice(FlowtxError):
 
 
 def _tcc(request: BranchRequest) -> Branch:
+    check_queue_url(request.confirm, "confirm")
+    check_queue_url(request.cancel, "cancel")
     return TccBranch(branch_id=request.branch_id, confirm=request.confirm, cancel=request.cancel, payload=request.data)
 
 
 def _xa(request: BranchRequest) -> Branch:
+    refuse_queue(request.url, "the branch of an xa")
     return XaBranch(branch_id=request.branch_id, url=request.url, payload=request.data)
 
 

@@ -10,8 +10,10 @@ import msgspec
 
 from flowtx.dtm.operations.desk import Desk
 from flowtx.dtm.outcomes import Done, DtmError, Outcome
+from flowtx.dtm.queue_urls import wrong_with_queue
 from flowtx.dtm.wire import answers
 from flowtx.dtm.wire.errors import RequestError
+from flowtx_dsl.queues import shown_url
 from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.records import KvEntry
 
@@ -35,7 +37,7 @@ _subscribers = msgspec.json.Decoder(tuple[Subscriber, ...])
 
 async def subscribe(desk: Desk, *, topic: str, url: str, remark: str) -> Outcome:
     """Add a subscriber, and make the topic if it is new (subscribe)."""
-    if wrong := _wrong_with(topic, url):
+    if wrong := _wrong_with(topic, url) or wrong_with_queue(url):
         return DtmError(wrong)
     while True:
         entry = await desk.engine.kv.get(CATEGORY, topic)
@@ -49,7 +51,10 @@ async def subscribe(desk: Desk, *, topic: str, url: str, remark: str) -> Outcome
 
 
 async def unsubscribe(desk: Desk, *, topic: str, url: str) -> Outcome:
-    """Remove a subscriber; the topic stays, if need be without any (unsubscribe)."""
+    """Remove a subscriber; the topic stays, if need be without any (unsubscribe).
+
+    A queue is known by its URL as it is shown, too: who reads it there does not see its password.
+    """
     if wrong := _wrong_with(topic, url):
         return DtmError(wrong)
     while True:
@@ -59,7 +64,7 @@ async def unsubscribe(desk: Desk, *, topic: str, url: str) -> Outcome:
         subscribers = subscribers_of(entry)
         if not subscribers:
             return DtmError("this topic is empty")
-        left = tuple(subscriber for subscriber in subscribers if subscriber.url != url)
+        left = tuple(subscriber for subscriber in subscribers if url not in (subscriber.url, shown_url(subscriber.url)))
         if len(left) == len(subscribers):
             return DtmError("no such an url ")  # the blank at its end is on DTM's wire
         if await _put(desk, topic, entry, left):

@@ -14,13 +14,17 @@ import msgspec
 from flowtx.dtm.wire.options import decode_options
 from flowtx_dsl.patterns.callback import callback
 from flowtx_dsl.patterns.calling import retry_of
+from flowtx_dsl.queues import without_secrets
 from flowtx_engine.journal.records import KvEntry, Transaction
 
 _LATEST_AT = 253_402_300_799.0  # the end of the year 9999, after which RFC 3339 has no words
 
 
 class TransactionView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A transaction, as DTM's SQL stores show it: steps in the branches only, options as their text."""
+    """A transaction, as DTM's SQL stores show it: steps in the branches only, options as their text.
+
+    ``last_error``, which DTM has not, says why it is tried again.
+    """
 
     id: int
     create_time: str
@@ -40,6 +44,7 @@ class TransactionView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     next_cron_time: str = ""
     owner: str = ""
     concurrent: bool
+    last_error: str = ""
 
 
 class BranchView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -111,7 +116,7 @@ def view_kv(entry: KvEntry) -> KvView:
         update_time=spell_time(entry.updated_at),
         cat=entry.category,
         k=entry.key,
-        v=entry.value,
+        v=without_secrets(entry.value),  # topics may name queues
         version=entry.version,
     )
 
@@ -140,6 +145,7 @@ def view_transaction(row: Transaction) -> TransactionView:
         next_cron_time=spell_time(_next_at(row, interval)),
         owner=row.owner,
         concurrent=False,
+        last_error=row.last_error,
     )
 
 

@@ -52,7 +52,7 @@ def open_engine(store: MemoryStore, participants: Participants) -> OpenEngine:
     ) -> AsyncGenerator[Engine]:
         engine = Engine(
             Journal(on or store),
-            Calls(participants, grpc=participants, run_sync=run_inline),
+            Calls(participants, grpc=participants, queues=participants, run_sync=run_inline),
             workflows=workflows,
             limits=limits,
             clock=TrioClock(),

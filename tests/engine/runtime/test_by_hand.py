@@ -79,7 +79,7 @@ async def engine(autojump_clock: MockClock, nursery: trio.Nursery) -> AsyncGener
     participants = Participants()
     engine = Engine(
         Journal(MemoryStore()),
-        Calls(participants, grpc=participants, run_sync=_run_inline),  # type: ignore[arg-type]  # any function, inline
+        Calls(participants, grpc=participants, queues=participants, run_sync=_run_inline),  # type: ignore[arg-type]  # any function, inline
         workflows=[one_step, with_deadline, sleeper],
         limits=EngineLimits(park_after_s=0),
         clock=MovableClock(TrioClock()),

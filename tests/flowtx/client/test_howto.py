@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.brokers.redis_side import RedisSide
 from tests.flowtx.client.genuine import GenuineDtm, Said
 
 FOLDER = Path(__file__).parents[3] / "docs" / "how-to"
@@ -48,6 +49,16 @@ def test_the_code_of_the_redis_page_runs(monkeypatch: pytest.MonkeyPatch) -> Non
     assert names["answer"] == 409
     server = names["server"]
     server.delete("alice", *server.scan_iter("g-redis-*"))  # type: ignore[attr-defined]  # the page's connection
+    server.close()  # type: ignore[attr-defined]  # the page's connection
+
+
+def test_the_code_of_the_queues_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = RedisSide.shared().url.rpartition("/")[0] + "/7"
+    monkeypatch.setenv("REDIS_URL", url)
+    names = run("message-queues.md", least=2)
+    server = names["redis"]
+    server.delete("orders", *server.scan_iter("seen:o-1*"))  # type: ignore[attr-defined]  # the page's connection
     server.close()  # type: ignore[attr-defined]  # the page's connection
 
 

@@ -42,7 +42,7 @@ def open_desk() -> OpenDesk:
         transport = participants or Participants(delay_s=0.0)
         engine = Engine(
             Journal(store or MemoryStore()),
-            Calls(transport, grpc=transport, run_sync=no_threads),
+            Calls(transport, grpc=transport, queues=transport, run_sync=no_threads),
             workflows=WORKFLOWS,
             limits=LONE_NODE,
             clock=TrioClock(),

@@ -53,7 +53,7 @@ async def run_inline(fn: Callable[[], T]) -> T:
 async def open_desk(participants: Participants, limits: EngineLimits | None = None) -> AsyncGenerator[Desk]:
     engine = Engine(
         Journal(MemoryStore()),
-        Calls(participants, grpc=participants, run_sync=run_inline),
+        Calls(participants, grpc=participants, queues=participants, run_sync=run_inline),
         workflows=[saga],
         limits=limits,
         clock=TrioClock(),

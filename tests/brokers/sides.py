@@ -1,0 +1,9 @@
+"""The kinds of brokers that tests run against."""
+
+from __future__ import annotations
+
+from tests.brokers.redis_side import RedisSide
+from tests.brokers.side import Side
+
+SIDES: dict[str, type[Side]] = {"redis": RedisSide}
+"""By the names that flowtx has for them."""
