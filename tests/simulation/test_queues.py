@@ -1,4 +1,4 @@
-"""Messages to queues survive every single fault: taken once if their transaction succeeds, and not at all if it fails."""
+"""Messages to queues survive every single fault: taken once if their transaction succeeds, not at all if it fails."""
 
 from __future__ import annotations
 
