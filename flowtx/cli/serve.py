@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from functools import partial
 from typing import Any
@@ -12,11 +13,13 @@ import trio
 from flowtx.cli.loading import load_app, load_codec
 from flowtx.cli.logs import set_up_logging
 from flowtx.cli.options import examples
+from flowtx.cli.reset import reset_store
 from flowtx.cli.settings_options import loaded_from, settings_options
 from flowtx.cli.signals import watch_signals
 from flowtx.config.secrets import shown, without_password
 from flowtx.server import serve as serve_until
 from flowtx.settings import Settings, is_loopback, names
+from flowtx.version import __version__
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import PayloadCodec
 
@@ -33,8 +36,13 @@ log = logging.getLogger("flowtx")
     ),
 )
 @settings_options
+@click.option(
+    "-d", "--debug", "is_debug", is_flag=True, help="Say much on stderr: --log-level debug in DTM's spelling."
+)
+@click.option("-r", "--reset", "resets", is_flag=True, help="Forget everything that is stored before the start.")
+@click.version_option(__version__, "-v", "--version", prog_name="flowtx", message="%(prog)s %(version)s")
 @click.pass_context
-def serve(ctx: click.Context, /, **_: Any) -> None:
+def serve(ctx: click.Context, /, *, is_debug: bool, resets: bool, **_: Any) -> None:
     """Run the server that speaks the DTM protocol, until SIGTERM or Ctrl-C.
 
     One line on stdout says when it can be called, and at which address. When it is asked to stop, calls in flight end
@@ -42,7 +50,7 @@ def serve(ctx: click.Context, /, **_: Any) -> None:
     the next start, here or on another machine with the same database.
     """
     loaded = loaded_from(ctx)
-    settings = loaded.settings
+    settings = dataclasses.replace(loaded.settings, log_level="debug") if is_debug else loaded.settings
     set_up_logging(level=settings.log_level, form=settings.log_format)
     log.info("settings in force", extra={"settings": {name: shown(name, getattr(settings, name)) for name in names()}})
     for notice in loaded.notices:
@@ -51,7 +59,11 @@ def serve(ctx: click.Context, /, **_: Any) -> None:
     _warn_if_open(settings.bind)
     if settings.serves_grpc:
         _warn_if_open(settings.grpc_bind)
-    trio.run(_serve, settings, workflows, load_codec(settings.codec or None))
+    codec = load_codec(settings.codec or None)
+    if resets:
+        reset_store(settings.db)
+        log.warning("everything was forgotten that %s held, as --reset asked", without_password(settings.db))
+    trio.run(_serve, settings, workflows, codec)
 
 
 async def _serve(settings: Settings, workflows: list[AnyWorkflow], codec: PayloadCodec | None) -> None:

@@ -21,11 +21,19 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 METAVARS = {"db": "URL", "bind": "HOST:PORT", "grpc_bind": "HOST:PORT", "app": "MODULE[:NAME]", "codec": "MODULE:NAME"}
 
+
+class _ConfigFile(click.Path):
+    """A path; an equals sign before it is how Go's flags are given, ``-c=FILE``, as in DTM's Helm chart."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value.removeprefix("=") if isinstance(value, str) else value, param, ctx)
+
+
 config_option = click.option(
     "-c",
     "--config",
     "config_file",
-    type=click.Path(path_type=Path),
+    type=_ConfigFile(path_type=Path),
     envvar="FLOWTX_CONFIG",
     show_envvar=True,
     metavar="FILE",

@@ -45,9 +45,18 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
 
 
 # check 210
-@pytest.mark.parametrize("spelling", ["--version", "-V"])
+@pytest.mark.parametrize("spelling", ["--version", "-V", "serve -v", "serve --version"])
 def test_the_version_is_told(call: Call, spelling: str) -> None:
-    assert call(spelling).output == f"flowtx {__version__}\n"
+    result = call(*spelling.split())
+    assert (result.exit_code, result.output) == (0, f"flowtx {__version__}\n")
+
+
+# check 210; DTM ends with 0 for a word that is no option, and a start script with a slip in it looks well
+def test_the_help_of_the_server_is_told_and_a_stray_word_is_refused(call: Call) -> None:
+    helped = call("serve", "-h")
+    assert helped.exit_code == 0
+    assert helped.output.startswith("Usage: ")
+    assert call("serve", "now").exit_code == 2
 
 
 def test_a_misspelt_command_is_answered_with_the_nearest(call: Call) -> None:

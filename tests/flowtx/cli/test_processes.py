@@ -67,6 +67,26 @@ def test_the_ready_line_names_the_address_of_grpc_too(spawn: Spawn) -> None:
     assert server.returncode == 0, stderr
 
 
+def test_the_options_of_dtm_reset_and_say_much_and_name_the_file_as_its_helm_chart_does(
+    spawn: Spawn, call: Call, folder: Path
+) -> None:
+    (folder / "conf.yml").write_text("retry_interval_s: 11\n")
+    done = call("run", "cli_bank:transfer", "--gid", "t-1", "--input", '{"payer": "alice", "payee": "bob"}')
+    assert done.exit_code == 0, done.stderr
+    server = spawn("serve", *HERE, "-c=conf.yml", "-d", "-r")
+    with urlopen(f"{address_of(server)}/api/dtmsvr/query?gid=t-1", timeout=WITHIN_S) as answer:
+        assert json.loads(answer.read()) == {"branches": [], "transaction": None}
+    again = call("serve", *HERE, "--reset")
+    assert again.exit_code == 1
+    assert "a server is at work on sqlite:///flowtx.db, so it is not reset\n  -> Stop it first." in again.stderr
+    server.terminate()
+    _, stderr = server.communicate(timeout=WITHIN_S)
+    assert server.returncode == 0, stderr
+    settings = json.loads(stderr.splitlines()[0])["settings"]
+    assert (settings["retry_interval_s"], settings["log_level"]) == (11, "debug")
+    assert "everything was forgotten that sqlite:///flowtx.db held" in stderr
+
+
 def test_a_server_that_can_be_reached_from_outside_warns(spawn: Spawn) -> None:
     server = spawn("serve", "--bind", "0.0.0.0:0", "--grpc-bind", "0.0.0.0:0")
     assert server.stdout is not None
