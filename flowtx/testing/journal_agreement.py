@@ -96,6 +96,7 @@ new_transactions = st.builds(
     options=blobs,
     created_at=instants,
     begun_by=st.just("") | gids,
+    reason=texts,
 )
 _unset = st.just(msgspec.UNSET)
 row_changes = st.builds(

@@ -77,6 +77,7 @@ class EncodedStore(StoreBefore):
                     new,
                     input=encode_payload(codec, new.input, _of_row(gid, "input")),
                     options=encode_payload(codec, new.options, _of_row(gid, "options")),
+                    reason=encode_text(codec, new.reason, _of_row(gid, "reason")),
                 )
             case RowChange() as old:
                 change = self._encoded_change(gid, old)

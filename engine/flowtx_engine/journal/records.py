@@ -78,7 +78,10 @@ class NewPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of a transaction that must not exist yet: a gid that is taken is a conflict."""
+    """The row of a transaction that must not exist yet: a gid that is taken is a conflict.
+
+    It has a ``reason`` when it was turned round before this journal heard of it.
+    """
 
     pattern: str
     workflow: str
@@ -91,6 +94,7 @@ class NewTransaction(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     place: NewPlace | None = None
     begun_by: str = ""
+    reason: str = ""
 
 
 class RowChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +130,7 @@ def row_of_new(id: int, gid: str, new: NewTransaction) -> Transaction:
         input=new.input,
         options=new.options,
         result=None,
-        reason="",
+        reason=new.reason,
         created_at=new.created_at,
         updated_at=new.created_at,
         finished_at=None,

@@ -74,6 +74,7 @@ def _new_row(gid: str, new: NewTransaction) -> Row:
         new.wake_at,
         new.created_at,
         new.begun_by,
+        new.reason,
         new.options,
         new.input,
     )

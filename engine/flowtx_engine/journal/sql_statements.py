@@ -42,12 +42,13 @@ LIST_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 
 # New transactions. Fails when a gid is taken. NULL rows fill the list up.
 _INSERT_TRANSACTIONS = f"""
 INSERT INTO {transactions.name}
-  (gid, pattern, workflow, version, status, owner, wake_at, created_at, begun_by, options, input,
-   attempt_count, last_error, reason, updated_at)
-WITH v (gid, pattern, workflow, version, status, owner, wake_at, created_at, begun_by, options, input) AS (VALUES {{}})
-SELECT v.*, 0, '', '', v.created_at FROM v WHERE v.gid IS NOT NULL
+  (gid, pattern, workflow, version, status, owner, wake_at, created_at, begun_by, reason, options,
+   input, attempt_count, last_error, updated_at)
+WITH v (gid, pattern, workflow, version, status, owner, wake_at, created_at, begun_by, reason, options,
+        input) AS (VALUES {{}})
+SELECT v.*, 0, '', v.created_at FROM v WHERE v.gid IS NOT NULL
 """
-_TRANSACTION_WIDTH = 11
+_TRANSACTION_WIDTH = 12
 
 # Places of new transactions whose workflow has a limit; a batch without any costs nothing.
 _INSERT_PLACES = f"""

@@ -20,9 +20,8 @@ from flowtx.dtm.wire import answers
 from flowtx.settings import Settings
 from flowtx_engine.journal.codec import refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError, UnstorableWrite
-from flowtx_engine.journal.records import NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.journal.records import NewTransaction, Transaction, Write
 from flowtx_engine.journal.store import Store
-from flowtx_engine.kernel.events import Event, Parked
 from flowtx_engine.runtime.history import row_of
 
 BATCH = 200
@@ -137,10 +136,6 @@ class _Batch:
                 otherwise[one.found.gid] = _refused(one.found, result.message)
             elif result is not None:
                 raise result
-        told = [self._reason_of(one) for one in new if one.found.gid not in otherwise and one.history.reason]
-        if told:
-            # A conflict says that a server has taken it up already: then it tells the reason when the run ends.
-            self._store.commit(told)
         return otherwise
 
     def _write_of(self, one: _New) -> Write:
@@ -155,17 +150,10 @@ class _Batch:
             input=one.ordered.payload,
             options=one.ordered.options,
             created_at=history.events[0].at,
+            reason=history.reason,
         )
         gid = one.found.gid
         return Write(gid=gid, rows=tuple(row_of(gid, event) for event in history.events), change=new)
-
-    def _reason_of(self, one: _New) -> Write:
-        """Why it turned round, which a new row cannot say of itself."""
-        gid, last = one.found.gid, one.history.events[-1]
-        parked = Parked(wake_at=one.history.wake_at, reason="taken over from DTM")
-        event = Event(seq=last.seq + 1, at=max(last.at, self._now_at), address="", fact=parked)
-        change = RowChange(updated_at=event.at, reason=one.history.reason)
-        return Write(gid=gid, rows=(row_of(gid, event),), change=change)
 
 
 def _compared(found: DtmTransaction, ordered: Ordered, row: Transaction) -> Taken:

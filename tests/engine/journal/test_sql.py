@@ -142,7 +142,7 @@ def test_every_field_has_its_place_in_a_statement() -> None:
     """A new field of the records fails here until the statements carry it."""
     assert NewTransaction.__struct_fields__ == (
         *("pattern", "workflow", "version", "status", "owner", "wake_at", "input", "options", "created_at"),
-        *("place", "begun_by"),
+        *("place", "begun_by", "reason"),
     )
     assert JournalRow.__struct_fields__ == ("gid", "seq", "kind", "address", "data", "at")
     of_the_row = {*RowChange.__struct_fields__, *NewTransaction.__struct_fields__, "id", "gid"} - {"place"}
