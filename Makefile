@@ -11,13 +11,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 CHECKED := $(wildcard flowtx engine dsl tests examples)
 BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 
-.PHONY: help demo serve test check format bench clean
+.PHONY: help demo serve test check format fuzz bench clean
 .DEFAULT_GOAL := help
 # A recipe that fails half-way must not leave a target that looks made.
 .DELETE_ON_ERROR:
 
 help: ## print this list
-	@echo "make targets (PYTHON=python3.13 chooses the interpreter, ARGS=... is handed on by demo, serve and test):"
+	@echo "make targets (PYTHON=python3.13 chooses the interpreter, ARGS=... is handed on by demo, serve, test and fuzz):"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.runtime ## move money between two banks, crash in the middle, and see it recover
@@ -39,6 +39,9 @@ check: $(VENV)/.dev ## lint, formatting, types (mypy and pyright), who imports w
 format: $(VENV)/.dev ## mend what lint and formatting can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(VENV)/.dev ## attack a server for a minute, and say what came of it (ARGS="--minutes 10")
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/.dev ## run every benchmark in turn
 	@test -n "$(BENCHMARKS)" || { echo "make bench: found no tests/benchmarks/bench_*.py" >&2; exit 1; }

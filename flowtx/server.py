@@ -6,6 +6,7 @@ what to do; when it is asked to stop, requests and calls in flight end, within t
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
@@ -127,6 +128,7 @@ def hypercorn_config(settings: Settings) -> Config:
     """How Hypercorn runs: one process, no access log (it would cost more than the request)."""
     config = Config()
     config.loglevel = "WARNING"
+    config.errorlog = logging.getLogger("hypercorn.error")  # else it would write to stderr itself, beside the log
     config.backlog = BACKLOG_MAX
     config.keep_alive_timeout = settings.keep_alive_s
     config.keep_alive_max_requests = 2**63

@@ -10,6 +10,7 @@ of users log through it already, and the gid of a run must stand in their lines,
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import datetime
 from typing import Any
@@ -23,9 +24,16 @@ _KNOWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", 
 _LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
 """DTM's names, where they differ (spec 8.3)."""
 
+GRPC_READERS = ("grpc._common", "grpc._cython.cygrpc")
+"""They log a stack for every message and every header of a client that cannot be read."""
+
 
 def set_up_logging(*, level: str, form: str) -> None:
     """Log to stderr from this level on, in this form: json, text, or auto for what fits stderr."""
+    # gRPC's library writes to stderr itself, in no form of ours, and repeats bytes that any client sent.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for name in GRPC_READERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     is_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if is_json else TextLines())

@@ -91,7 +91,9 @@ async def open_grpc_server(desk: Desk, settings: Settings) -> AsyncGenerator[Grp
                     await trio.to_thread.run_sync(stopped.wait, LINGER_S)
                 opened.cut_streams()
                 dispatcher.close()
-                await trio.to_thread.run_sync(stopped.wait)
+                # Not for ever: grpcio never has done with a stream of health or reflection whose message it cannot
+                # read. Nothing of it is under way any more.
+                await trio.to_thread.run_sync(stopped.wait, LINGER_S)
                 await trio.to_thread.run_sync(threads.shutdown)
     if raised is not None:
         raise raised

@@ -40,7 +40,8 @@ log = logging.getLogger("flowtx.dtm")
 DRAIN_MAX_S = 10.0
 """How long the rest of a body that is too long is waited for, so that its sender gets to see the answer."""
 
-ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE")
+ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "DELETE", "TRACE")
+"""All but CONNECT, after whose success no answer follows but a tunnel (RFC 9110, 9.3.6)."""
 
 
 def make_app(

@@ -18,11 +18,15 @@ SUCCESS = b'{"dtm_result":"SUCCESS"}'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dtm:
-    """The server at ``url``; ``grpc`` is ``host:port``, and ``control`` is there when it runs in test mode."""
+    """The server at ``url``; ``grpc`` is ``host:port``, and ``control`` is there when it runs in test mode.
+
+    ``pid`` is its process's when the tests started it.
+    """
 
     url: str
     grpc: str = ""
     control: Control | None = None
+    pid: int = 0
 
     async def ask(self, method: str, path: str, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()) -> Answer:
         """Any request; ``path`` counts from the server's root."""

@@ -47,7 +47,8 @@ def running_server(folder: Path, settings: Mapping[str, object], *, is_test_mode
     try:
         control = Control(url=_word(_next_line(process, log), "http://")) if is_test_mode else None
         said = _next_line(process, log)
-        yield Dtm(url=_word(said, "http://"), grpc=_word(said, "grpc://").removeprefix("grpc://"), control=control)
+        grpc = _word(said, "grpc://").removeprefix("grpc://")
+        yield Dtm(url=_word(said, "http://"), grpc=grpc, control=control, pid=process.pid)
         process.terminate()
         assert process.wait(ENDED_MAX_S) == 0, log.read_text()
     finally:

@@ -27,6 +27,7 @@ bodies = (
 @example(b'{"params":' + b"[" * 990 + b"]" * 990 + b"}")
 @example(b'{"params":[1e400,' + str(2**80).encode() + b"]}")
 @example(b'{"id":"\\ud800","params":"\\udfff","method":"\\ud800"}')
+@example(b'{"params":{"\\ud800":1}}')
 def test_whatever_comes_in_is_a_call_that_can_be_repeated_or_a_request_error(body: bytes) -> None:
     try:
         call = parse_call(body)

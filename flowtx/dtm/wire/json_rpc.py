@@ -74,7 +74,7 @@ def spell_call(call: RpcCall) -> str:
 def _plain(value: object) -> object:
     """A parsed document with dicts for its objects; of several values of one key the last, keys in order, as in Go."""
     if isinstance(value, Pairs):
-        return {key: _plain(item) for key, item in sorted(dict(value).items())}
+        return {read_string(key, "params"): _plain(item) for key, item in sorted(dict(value).items())}
     if isinstance(value, list):
         return [_plain(item) for item in cast("list[object]", value)]
     if isinstance(value, str):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import grpc
 import msgspec
 import pytest
 import trio
@@ -147,6 +148,31 @@ async def test_a_body_that_is_already_answered_harms_nobody(served: Served) -> N
         await until_closed(stream)
         assert await served.is_well()
         await until_closed(other)
+
+
+async def test_no_tunnel_is_promised(served: Served) -> None:
+    async with await served.connect("http") as stream:
+        await stream.send_all(b"CONNECT /api/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await until_closed(stream)).endswith(b"404 page not found")
+
+
+@pytest.mark.parametrize(
+    "method", ["/grpc.health.v1.Health/Watch", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"]
+)
+async def test_a_message_that_cannot_be_read_does_not_keep_the_server_from_stopping(
+    served: Served, method: str
+) -> None:
+    def call() -> grpc.StatusCode:
+        with grpc.insecure_channel(f"127.0.0.1:{served.grpc}") as channel:
+            asking: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            future = asking.future(b"\xff\xff", timeout=CLOSED_MAX_S)
+            future.exception()
+            return future.code()
+
+    assert await trio.to_thread.run_sync(call) is grpc.StatusCode.INTERNAL
+    served.stop.set()
+    with trio.fail_after(GRACE_S + CLOSED_MAX_S):
+        await served.stopped.wait()
 
 
 async def test_clients_that_do_not_read_their_answers_are_cut_off_and_the_server_stops_in_time(
