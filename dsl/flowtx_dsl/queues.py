@@ -70,6 +70,20 @@ class _Wrong(Exception):
     """What is wrong with a path."""
 
 
+def _nats_place(segments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    if len(segments) != 1:
+        raise _Wrong(f"its path has {len(segments)} segments, expected one: a subject, whose tokens dots divide")
+    (subject,) = segments
+    tokens = subject.split(".")
+    if not all(tokens) or any(each.isspace() for each in subject):
+        raise _Wrong(f"its subject is {subject!r}, expected tokens without blanks, with a dot between each two")
+    if "*" in tokens or ">" in tokens:
+        raise _Wrong(f"its subject is {subject!r}, expected one subject and no wildcard")
+    if subject.startswith("$"):  # by which a broker itself is commanded
+        raise _Wrong(f"its subject is {subject!r}, expected one that is not the broker's own")
+    return "", (subject,)
+
+
 def _redis_place(segments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if len(segments) != 2:
         raise _Wrong(f"its path has {len(segments)} segments, expected two: a database's number and a stream's key")
@@ -81,6 +95,15 @@ def _redis_place(segments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return str(int(database)), (key,)
 
 
+NATS = Broker(
+    name="nats",
+    port=4222,
+    tls_port=4222,
+    library="nats",
+    extra="nats",
+    example="nats://host:4222/orders.new",
+    realm_and_place=_nats_place,
+)
 REDIS = Broker(
     name="redis",
     port=6379,
@@ -91,9 +114,15 @@ REDIS = Broker(
     realm_and_place=_redis_place,
 )
 
-BROKERS: Mapping[str, Broker] = {broker.name: broker for broker in (REDIS,)}
+BROKERS: Mapping[str, Broker] = {broker.name: broker for broker in (NATS, REDIS)}
 """The kinds of brokers by name."""
-SCHEMES: Mapping[str, tuple[Broker, bool]] = {"redis": (REDIS, False), "rediss": (REDIS, True)}
+SCHEMES: Mapping[str, tuple[Broker, bool]] = {
+    "nats": (NATS, False),
+    "nats+tls": (NATS, True),
+    "tls": (NATS, True),  # as NATS itself writes it
+    "redis": (REDIS, False),
+    "rediss": (REDIS, True),
+}
 """The schemes, each with its kind of broker and whether it means TLS."""
 
 _ANY_SCHEME = "|".join(re.escape(scheme) for scheme in sorted(SCHEMES, key=len, reverse=True))

@@ -17,7 +17,7 @@ from flowtx_dsl.targets import QueueTarget
 from tests.brokers.missing import hide_libraries
 
 PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
-PATHS = {"redis": "/0/orders"}
+PATHS = {"nats": "/orders.new", "redis": "/0/orders"}
 SECRET = "geheim-7391"
 
 
@@ -79,6 +79,14 @@ def test_no_password_stands_in_any_refusal_or_repr(user: str, mark: str, path: s
     [
         ("kafka://h/topic", "its scheme is none of "),
         ("redis:///0/orders", "it is no URL of scheme, host, port and path"),
+        ("nats://h", "its path has 0 segments, expected one"),
+        ("nats://h/a/b", "its path has 2 segments, expected one"),
+        ("nats://h/", "its subject is ''"),
+        ("nats://h/a..b", "expected tokens without blanks, with a dot between each two"),
+        ("nats://h/a%20b", "expected tokens without blanks"),
+        ("nats://h/a.*", "expected one subject and no wildcard"),
+        ("nats://h/a.%3E", "expected one subject and no wildcard"),
+        ("nats://h/$JS.API.STREAM.PURGE.x", "expected one that is not the broker's own"),
         ("redis://h:0/0/orders", "its port is 0, expected a number from 1 to 65535"),
         ("redis://h:99999/0/orders", "its port is 99999"),
         ("redis://h/0/orders?maxlen=5", "without a query or fragment"),
@@ -97,7 +105,9 @@ def test_no_password_stands_in_any_refusal_or_repr(user: str, mark: str, path: s
 def test_what_is_wrong_is_said_with_an_example(url: str, why: str) -> None:
     with pytest.raises(WorkflowError, match=re.escape(why)) as caught:
         queue(url)
-    assert "redis://host:6379/0/orders" in caught.value.remedy
+    scheme = url.partition("://")[0]
+    for broker in [SCHEMES[scheme][0]] if scheme in SCHEMES else BROKERS.values():
+        assert broker.example in caught.value.remedy
 
 
 def test_texts_keep_all_but_the_credentials_of_queues() -> None:

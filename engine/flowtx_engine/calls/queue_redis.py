@@ -32,15 +32,14 @@ class _RedisStreams:
 
     async def publish(self, message: QueueMessage) -> None:
         """See ``Connection.publish``."""
-        shown = message.address.shown
         (key,) = message.address.place
         entry: dict[Any, Any] = {**dict(message.headers), BODY: message.body}
         try:
             await self._client.xadd(key, entry)
         except NoPermissionError as error:
-            raise QueueFault(f"{shown}: Redis does not let this user add to the stream ({error}); grant it") from None
+            raise QueueFault(f"Redis does not let this user add to the stream ({error}); grant it") from None
         except ResponseError as error:
-            raise QueueFault(f"{shown}: Redis did not take the message: {error}") from None
+            raise QueueFault(f"Redis did not take the message: {error}") from None
 
     async def close(self) -> None:
         """See ``Connection.close``."""

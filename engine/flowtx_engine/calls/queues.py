@@ -1,8 +1,7 @@
 """The brokers that messages go to: connections that are kept, used by many at once, and opened anew when they are lost.
 
-Law: a connection belongs to one address but for the place in it, there are never more than the limit, and the one
-unused for longest goes first. One that was lost is forgotten at once, so that the next message finds a broker that is
-back. Whatever a library raises becomes a ``QueueFault`` here, with no cause: its texts may hold a whole URL.
+Law: a connection belongs to one address but for the place in it. Whatever a library raises becomes a ``QueueFault``
+here, with no cause: its texts may hold a whole URL.
 
 The libraries know asyncio only, so all of this but ``publish`` runs on its loop, in one thread.
 """
@@ -10,10 +9,10 @@ The libraries know asyncio only, so all of this but ``publish`` runs on its loop
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from urllib.parse import quote
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.queues import QueueAddress, check_library, without_secrets
 from flowtx_engine.calls.asyncio_thread import AsyncioThread
+from flowtx_engine.calls.queue_sharing import Lossy, Shared
 from flowtx_engine.calls.queue_types import QueueFault, QueueMessage
 
 
@@ -39,24 +39,21 @@ class QueueLimits:
     silence_s: float = 10.0
 
 
-class Connection(Protocol):
+class Connection(Lossy, Protocol):
     """A connection to a broker, used by many messages at once."""
-
-    @property
-    def is_lost(self) -> bool:
-        """True when no message can be sent over it any more."""
-        ...
 
     async def publish(self, message: QueueMessage) -> None:
         """Return when the broker has the message; raises ``QueueFault`` with words of its own, or anything."""
         ...
 
-    async def close(self) -> None:
-        """Close it."""
-        ...
-
 
 Open = Callable[[QueueAddress, QueueLimits], Awaitable[Connection]]
+
+
+def _nats() -> Open:
+    from flowtx_engine.calls.queue_nats import open_nats  # noqa: PLC0415 - optional, and loaded by the first message
+
+    return open_nats
 
 
 def _redis() -> Open:
@@ -65,7 +62,7 @@ def _redis() -> Open:
     return open_redis
 
 
-OPENERS: Mapping[str, Callable[[], Open]] = {"redis": _redis}
+OPENERS: Mapping[str, Callable[[], Open]] = {"nats": _nats, "redis": _redis}
 """What loads a broker's library, and gives what opens a connection, by the kind of broker."""
 
 
@@ -106,29 +103,12 @@ class Queues:
                 await self._thread.aclose()
 
 
-@dataclass(slots=True, eq=False)
-class _Kept:
-    """A connection that is being opened or is open, and how many messages are on their way over it."""
-
-    opening: asyncio.Task[Connection]
-    messages_count: int = 0
-
-    @property
-    def is_usable(self) -> bool:
-        """False when it could not be opened, or was lost since."""
-        if not self.opening.done():
-            return True
-        return not self.opening.cancelled() and self.opening.exception() is None and not self.opening.result().is_lost
-
-
-@dataclass(slots=True)
 class _Connections:
     """The connections, on asyncio's side."""
 
-    limits: QueueLimits
-    _kept: OrderedDict[tuple[object, ...], _Kept] = field(default_factory=OrderedDict[tuple[object, ...], _Kept])
-    _closing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    _room: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, limits: QueueLimits) -> None:
+        self._limits = limits
+        self._shared = Shared[Connection](count_max=limits.connections_max, close_s=limits.close_s)
 
     async def publish(self, message: QueueMessage) -> str:
         """Send a message; why nobody knows whether it arrived, or nothing when it has.
@@ -136,100 +116,35 @@ class _Connections:
         A text and no exception, because an exception would bring the library's along.
         """
         address = message.address
-        kept = await self._take(address)
+        what = f"{address.shown} cannot be reached, expected {address.broker} there"
         try:
-            # Shielded: others may wait for the same connection.
-            connection = await asyncio.shield(kept.opening)
+            async with self._shared.use(address.connection, lambda: self._open(address)) as connection:
+                what = f"{address.shown} did not confirm the message"
+                await connection.publish(message)
         except Exception as error:
-            return _words(f"{address.shown} cannot be reached, expected {address.broker} there", error, address)
-        else:
-            return await _publish(connection, message)
-        finally:
-            kept.messages_count -= 1
-            if not kept.is_usable:
-                self._forget(address.connection, kept)
-            if not kept.messages_count:
-                self._room.set()
+            return _words(what, error, address)
+        return ""
 
     async def close(self) -> None:
         """Close all connections."""
-        for key, kept in list(self._kept.items()):
-            self._forget(key, kept)
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._shared.close()
 
-    async def _take(self, address: QueueAddress) -> _Kept:
-        key = address.connection
-        while True:
-            kept = self._kept.get(key)
-            if kept is not None and not kept.is_usable:
-                self._forget(key, kept)
-                kept = None
-            if kept is not None or self._has_room():
-                break
-            self._room.clear()
-            await self._room.wait()
-        if kept is None:
-            kept = self._kept[key] = _Kept(asyncio.create_task(_opened(address, self.limits)))
-        self._kept.move_to_end(key)
-        kept.messages_count += 1
-        return kept
-
-    def _has_room(self) -> bool:
-        """True when one more connection may be opened, after the one unused for longest was closed, if need be."""
-        if len(self._kept) < self.limits.connections_max:
-            return True
-        unused = next(((key, kept) for key, kept in self._kept.items() if not kept.messages_count), None)
-        if unused is None:
-            return False
-        self._forget(*unused)
-        return True
-
-    def _forget(self, key: tuple[object, ...], kept: _Kept) -> None:
-        """Close a connection, whoever may still use it."""
-        if self._kept.get(key) is not kept:
-            return  # somebody else was first
-        del self._kept[key]
-        closing = asyncio.create_task(_closed(kept.opening, self.limits.close_s))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-        self._room.set()
-
-
-async def _opened(address: QueueAddress, limits: QueueLimits) -> Connection:
-    async with asyncio.timeout(limits.connect_s):
-        return await OPENERS[address.broker]()(address, limits)
-
-
-async def _publish(connection: Connection, message: QueueMessage) -> str:
-    try:
-        await connection.publish(message)
-    except QueueFault as fault:
-        return _without_secrets(str(fault), message.address)
-    except Exception as error:
-        return _words(f"{message.address.shown} did not confirm the message", error, message.address)
-    return ""
-
-
-async def _closed(opening: asyncio.Task[Connection], close_s: float) -> None:
-    """Close what was opened; what its end is like matters to nobody any more."""
-    opening.cancel()
-    (ended,) = await asyncio.gather(opening, return_exceptions=True)
-    if not isinstance(ended, BaseException):
-        await asyncio.gather(asyncio.wait_for(ended.close(), close_s), return_exceptions=True)
+    async def _open(self, address: QueueAddress) -> Connection:
+        async with asyncio.timeout(self._limits.connect_s):
+            return await OPENERS[address.broker]()(address, self._limits)
 
 
 def _words(what: str, error: Exception, address: QueueAddress) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"{what}: nobody answered in time"
-    if isinstance(error, QueueFault):
-        return _without_secrets(f"{what}: {error}", address)
-    return _without_secrets(f"{what}: {str(error) or repr(error)} ({type(error).__name__})", address)
+    if isinstance(error, QueueFault):  # it has words of its own
+        return f"{address.shown}: {_without_secrets(str(error), address)}"
+    return f"{what}: {_without_secrets(str(error) or repr(error), address)} ({type(error).__name__})"
 
 
 def _without_secrets(text: str, address: QueueAddress) -> str:
-    """A text without the address's password, in whatever spelling, which a library or a broker may repeat."""
-    for secret in (address.password, address.user if address.password is None else None):
-        for spelling in {secret, quote(secret, safe="")} if secret else ():
-            text = text.replace(spelling, "***")
+    """A text without the address's password or token, in whatever spelling: a library or a broker may repeat it."""
+    secret = address.user if address.password is None else address.password
+    for spelling in {secret, quote(secret, safe="")} if secret else ():
+        text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "***", text)
     return without_secrets(text)
