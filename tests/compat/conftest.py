@@ -20,7 +20,7 @@ import trio
 from flowtx.server import serve
 from flowtx.settings import Settings
 from tests.compat.dtm import Dtm
-from tests.compat.grpc_wire import GrpcParticipant
+from tests.compat.grpc_side import GrpcParticipant
 from tests.compat.server import foreign_server, running_server
 from tests.compat.ways import WAYS, Way
 from tests.compat.web import Participant
@@ -86,9 +86,8 @@ async def participant(nursery: trio.Nursery) -> Participant:
 @pytest.fixture
 def grpc_participant() -> Generator[GrpcParticipant]:
     participant = GrpcParticipant()
-    stop = participant.start()
-    yield participant
-    stop()
+    with participant.serving():
+        yield participant
 
 
 @pytest.fixture

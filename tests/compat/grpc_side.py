@@ -6,12 +6,18 @@ product helps.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent import futures
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import grpc
 import trio
@@ -19,21 +25,66 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
-ANSWER_MAX_S = 20.0
-T = TypeVar("T")
+from tests.compat.web import ANSWER_MAX_S
+
+PROTOS = Path(__file__).parents[2] / "docs" / "reference" / "proto"
 
 
 class Messages:
     """DTM's messages: ``messages.DtmRequest(Gid="g")``."""
 
-    def __init__(self, compiled: bytes) -> None:
-        """``compiled`` is what protoc makes of the .proto file."""
-        self.pool = DescriptorPool()
-        for file in FileDescriptorSet.FromString(compiled).file:
-            self.pool.AddSerializedFile(file.SerializeToString())
-
     def __getattr__(self, name: str) -> Any:
-        return message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"dtmgimp.{name}"))
+        return message_factory.GetMessageClass(_compiled().FindMessageTypeByName(f"dtmgimp.{name}"))
+
+
+@cache
+def _compiled() -> DescriptorPool:
+    """What protoc makes of the .proto file."""
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", "--include_imports"]
+    with TemporaryDirectory() as folder:
+        out = Path(folder, "descriptors")
+        subprocess.run([*command, f"--descriptor_set_out={out}", "dtmgimp.proto"], check=True)
+        described = FileDescriptorSet.FromString(out.read_bytes())
+    pool = DescriptorPool()
+    for file in described.file:
+        pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+messages = Messages()
+
+
+def request_of(order: dict[str, Any]) -> Any:
+    """The DtmRequest that says what a body of the REST API says."""
+    return messages.DtmRequest(
+        Gid=order.get("gid", ""),
+        TransType=order.get("trans_type", ""),
+        TransOptions=messages.DtmTransOptions(
+            WaitResult=order.get("wait_result", False),
+            TimeoutToFail=order.get("timeout_to_fail", 0),
+            RetryInterval=order.get("retry_interval", 0),
+            BranchHeaders=order.get("branch_headers", {}),
+            RequestTimeout=order.get("request_timeout", 0),
+            RetryLimit=order.get("retry_limit", 0),
+        ),
+        CustomedData=order.get("custom_data", ""),
+        BinPayloads=[payload.encode() for payload in order.get("payloads", [])],
+        QueryPrepared=order.get("query_prepared", ""),
+        Steps=json.dumps(order["steps"]) if "steps" in order else "",
+        ReqExtra=order.get("req_extra", {}),
+        RollbackReason=order.get("rollback_reason", ""),
+    )
+
+
+def branch_request_of(branch: dict[str, str]) -> Any:
+    """The DtmBranchRequest that says what a body of registerBranch says."""
+    return messages.DtmBranchRequest(
+        Gid=branch["gid"],
+        TransType=branch["trans_type"],
+        BranchID=branch["branch_id"],
+        Data={name: said for name, said in branch.items() if name not in ("gid", "trans_type", "branch_id", "data")},
+        BusiPayload=branch.get("data", "").encode(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,28 +99,27 @@ class Ended:
 OK = Ended(code="OK")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GrpcDtm:
-    """The server's gRPC API at ``address``."""
+    """The gRPC API of the server at ``address``."""
 
     address: str
-    channel: grpc.Channel
 
-    async def call(self, method: str, message: Any = None, *, timeout_s: float = ANSWER_MAX_S) -> Ended:
-        """One call of DTM's service, with a message or with bytes."""
-        body = message if isinstance(message, bytes) else b"" if message is None else message.SerializeToString()
-        return await self.call_path(f"/dtmgimp.Dtm/{method}", body, timeout_s=timeout_s)
+    async def call(self, method: str, message: Any = None) -> Ended:
+        """One call of DTM's service."""
+        return await self.call_path(f"/dtmgimp.Dtm/{method}", b"" if message is None else message.SerializeToString())
 
-    async def call_path(self, path: str, body: bytes, *, timeout_s: float = ANSWER_MAX_S) -> Ended:
+    async def call_path(self, path: str, body: bytes) -> Ended:
         """One call of whatever service."""
-        return await trio.to_thread.run_sync(partial(self._call, path, body, timeout_s))
+        return await trio.to_thread.run_sync(self._call, path, body)
 
-    def _call(self, path: str, body: bytes, timeout_s: float) -> Ended:
-        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(path)
-        future = method.future(body, timeout=timeout_s)
-        code = future.code()  # waits for the end
-        reply = future.result() if code is grpc.StatusCode.OK else b""
-        return Ended(code=code.name, details=future.details() or "", reply=reply)
+    def _call(self, path: str, body: bytes) -> Ended:
+        with grpc.insecure_channel(self.address) as channel:
+            method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+            future = method.future(body, timeout=ANSWER_MAX_S)
+            code = future.code()  # waits for the end
+            reply = future.result() if code is grpc.StatusCode.OK else b""
+            return Ended(code=code.name, details=future.details() or "", reply=reply)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,19 +179,20 @@ class GrpcParticipant(grpc.GenericRpcHandler):
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
-    def serve(self) -> grpc.Server:
+    @contextmanager
+    def serving(self) -> Generator[None]:
         """Listen on a port of the system's choice."""
-        server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((self,))
+        server = grpc.server(futures.ThreadPoolExecutor(8), [self], options=[("grpc.so_reuseport", 0)])
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
-        return server
+        try:
+            yield
+        finally:
+            server.stop(grace=None).wait()
 
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what happens in another thread or process."""
     with trio.fail_after(ANSWER_MAX_S):
-        while True:
-            if condition():
-                return
+        while not condition():  # noqa: ASYNC110 - threads of another library write it
             await trio.sleep(0.01)

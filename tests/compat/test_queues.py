@@ -11,7 +11,8 @@ import trio
 from tests.brokers.side import Received, Side
 from tests.brokers.sides import SIDES
 from tests.compat.dtm import Dtm
-from tests.compat.grpc_wire import ask_grpc, make_message
+from tests.compat.grpc_side import OK as GRPC_OK
+from tests.compat.grpc_side import GrpcDtm, messages
 from tests.compat.orders import new_gid
 from tests.compat.ways import OK, Way
 from tests.compat.web import Participant
@@ -58,9 +59,8 @@ async def test_a_message_arrives_in_the_queue_with_its_facts(dtm: Dtm, way: type
 async def test_bytes_that_came_over_grpc_arrive_as_they_are(dtm: Dtm, side: Side) -> None:
     url, gid, body = await new_queue(side), new_gid(), bytes(range(256))
     steps = json.dumps([{"action": url}])
-    order = make_message("DtmRequest", Gid=gid, TransType="msg", BinPayloads=[body], Steps=steps)
-    told = await ask_grpc(dtm.grpc, "/dtmgimp.Dtm/Submit", order.SerializeToString())
-    assert told.code.name == "OK", told
+    order = messages.DtmRequest(Gid=gid, TransType="msg", BinPayloads=[body], Steps=steps)
+    assert await GrpcDtm(dtm.grpc).call("Submit", order) == GRPC_OK
     await dtm.until(gid, "succeed")
     assert [each.body for each in await received(side, url)] == [body]
 

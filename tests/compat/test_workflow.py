@@ -6,17 +6,14 @@ import base64
 import json
 from typing import Any
 
-import grpc
-
 from tests.compat.dtm import SUCCESS, Dtm
-from tests.compat.grpc_wire import GrpcParticipant, ask_grpc, make_request, read_message
+from tests.compat.grpc_side import OK, GrpcDtm, GrpcParticipant, messages, request_of
 from tests.compat.orders import new_gid, workflow, workflow_end, workflow_step
 from tests.compat.ways import HttpWay
 from tests.compat.web import Participant, Reply
 
 DATA = base64.b64encode(b'{"amount":30}').decode()
 EXECUTE = "/workflow.Workflow/Execute"
-PREPARE = "/dtmgimp.Dtm/PrepareWorkflow"
 
 
 async def prepared(dtm: Dtm, order: dict[str, Any]) -> dict[str, Any]:
@@ -26,6 +23,12 @@ async def prepared(dtm: Dtm, order: dict[str, Any]) -> dict[str, Any]:
     assert list(answer.json) == ["progresses", "transaction"]
     found: dict[str, Any] = answer.json
     return found
+
+
+async def prepared_by_grpc(dtm: Dtm, order: dict[str, Any]) -> Any:
+    """What PrepareWorkflow answers."""
+    ended = await GrpcDtm(dtm.grpc).call("PrepareWorkflow", request_of(order))
+    return messages.DtmProgressesReply.FromString(ended.reply)
 
 
 async def test_144_a_new_workflow_is_prepared_and_has_no_progress(dtm: Dtm, participant: Participant) -> None:
@@ -135,14 +138,13 @@ async def test_152_158_over_grpc_a_workflow_is_called_back_and_its_end_is_told(
         "query_prepared": grpc_participant.address + EXECUTE,
         "custom_data": json.dumps({"name": "transfer", "data": DATA}),
     }
-    request = make_request(json.dumps, order).SerializeToString()
-    reply = read_message("DtmProgressesReply", (await ask_grpc(clocked.grpc, PREPARE, request)).body)
+    reply = await prepared_by_grpc(clocked, order)
     assert (reply.Transaction.Gid, reply.Transaction.Status) == (order["gid"], "prepared")
     await clocked.visit(str(order["gid"]))
-    (call,) = grpc_participant.calls
-    assert call.method == EXECUTE
-    assert read_message("WorkflowData", call.body).Data == b'{"amount":30}'
-    assert {name: value for name, value in call.metadata.items() if name.startswith("dtm-")} == {
+    (heard,) = grpc_participant.heard
+    assert heard.path == EXECUTE
+    assert heard.body == b'\x0a\x0d{"amount":30}', "a WorkflowData: its field 1 has the data"
+    assert {name: value for name, value in heard.metadata.items() if name.startswith("dtm-")} == {
         "dtm-gid": order["gid"],
         "dtm-trans_type": "workflow",
         "dtm-branch_id": "00",
@@ -150,9 +152,8 @@ async def test_152_158_over_grpc_a_workflow_is_called_back_and_its_end_is_told(
         "dtm-dtm": "",
     }
     end = workflow_end(str(order["gid"]), "failed", reason="no money")
-    done = await ask_grpc(clocked.grpc, "/dtmgimp.Dtm/Submit", make_request(json.dumps, end).SerializeToString())
-    assert done.code is grpc.StatusCode.OK
-    reply = read_message("DtmProgressesReply", (await ask_grpc(clocked.grpc, PREPARE, request)).body)
+    assert await GrpcDtm(clocked.grpc).call("Submit", request_of(end)) == OK
+    reply = await prepared_by_grpc(clocked, order)
     assert (reply.Transaction.Status, reply.Transaction.RollbackReason) == ("failed", "no money")
 
 
@@ -164,8 +165,7 @@ async def test_158_over_grpc_a_finished_workflow_tells_its_result(dtm: Dtm, part
     await HttpWay(dtm).register(step)
     result = base64.b64encode(b"done").decode()
     await dtm.post("submit", workflow_end(order["gid"], "succeed", result))
-    request = make_request(json.dumps, {"gid": order["gid"], "trans_type": "workflow"}).SerializeToString()
-    reply = read_message("DtmProgressesReply", (await ask_grpc(dtm.grpc, PREPARE, request)).body)
+    reply = await prepared_by_grpc(dtm, {"gid": order["gid"], "trans_type": "workflow"})
     assert (reply.Transaction.Status, reply.Transaction.Result) == ("succeed", result)
     assert [(row.BranchID, row.Op, row.Status, row.BinData) for row in reply.Progresses] == [
         ("01", "action", "succeed", b"one")

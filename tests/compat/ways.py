@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import grpc
-
 from tests.compat.dtm import Dtm
-from tests.compat.grpc_wire import ask_grpc, make_branch_request, make_request
+from tests.compat.grpc_side import GrpcDtm, branch_request_of, request_of
 
 Kind = Literal["success", "failure", "ongoing", "error"]
 
 HTTP_KINDS: dict[int, Kind] = {200: "success", 409: "failure", 425: "ongoing", 500: "error"}
-GRPC_KINDS: dict[grpc.StatusCode, Kind] = {
-    grpc.StatusCode.OK: "success",
-    grpc.StatusCode.ABORTED: "failure",
-    grpc.StatusCode.FAILED_PRECONDITION: "ongoing",
-    grpc.StatusCode.INTERNAL: "error",
-    grpc.StatusCode.UNKNOWN: "error",
+GRPC_KINDS: dict[str, Kind] = {
+    "OK": "success",
+    "ABORTED": "failure",
+    "FAILED_PRECONDITION": "ongoing",
+    "INTERNAL": "error",
+    "UNKNOWN": "error",
 }
 
 
@@ -90,9 +87,9 @@ class GrpcWay(Way):
 
     async def say(self, operation: str, request: dict[str, Any]) -> Told:
         method = operation[0].upper() + operation[1:]
-        message = make_branch_request(request) if method == "RegisterBranch" else make_request(json.dumps, request)
-        told = await ask_grpc(self.dtm.grpc, f"/dtmgimp.Dtm/{method}", message.SerializeToString())
-        return Told(GRPC_KINDS[told.code], told.details)
+        message = branch_request_of(request) if method == "RegisterBranch" else request_of(request)
+        ended = await GrpcDtm(self.dtm.grpc).call(method, message)
+        return Told(GRPC_KINDS[ended.code], ended.details)
 
 
 WAYS: dict[str, type[Way]] = {"http": HttpWay, "json-rpc": JsonRpcWay, "grpc": GrpcWay}

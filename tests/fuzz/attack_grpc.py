@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import trio
 
-from tests.compat.grpc_wire import make_branch_request, make_request
+from tests.compat.grpc_side import branch_request_of, request_of
 from tests.fuzz import nonsense
 from tests.fuzz.frames import METHODS, h2_bytes
 from tests.fuzz.judge import wrong_with_grpc
@@ -84,7 +84,7 @@ def message(dice: Random) -> bytes:
     made: Any
     if kind == 2:
         branch = {"gid": gid, "trans_type": pattern, "branch_id": dice.choice(texts), "data": dice.choice(texts)}
-        made = make_branch_request({**branch, "url": dice.choice(texts), "op": dice.choice(texts)})
+        made = branch_request_of({**branch, "url": dice.choice(texts), "op": dice.choice(texts)})
     else:
         fields = {
             "gid": gid,
@@ -96,7 +96,8 @@ def message(dice: Random) -> bytes:
             "retry_interval": dice.choice((0, -1, 1, 2**62)),
             "wait_result": dice.random() < 0.1,
         }
-        made = make_request(lambda steps: dice.choice((str(steps), nonsense.value(dice).replace("\ud800", ""))), fields)
+        made = request_of(fields)
+        made.Steps = dice.choice((str(fields["steps"]), nonsense.value(dice).replace("\ud800", "")))
     serialized: bytes = made.SerializeToString()
     return nonsense.spoilt(dice, serialized) if dice.random() < 0.3 else serialized
 

@@ -9,8 +9,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import grpc
+
 from tests.compat.dtm import API
-from tests.compat.grpc_wire import ask_grpc, make_branch_request, make_request
+from tests.compat.grpc_side import GrpcDtm, branch_request_of, request_of
 from tests.fuzz.judge import wrong_with_grpc
 from tests.fuzz.scene import RPC, Scene
 
@@ -95,12 +97,12 @@ class Life:
             call = {"jsonrpc": "2.0", "id": "1", "method": operation, "params": fields}
             await scene.ask("POST", RPC, json.dumps(call).encode())
         elif kind == 1:
-            message = make_branch_request(fields) if operation == "registerBranch" else make_request(json.dumps, fields)
+            message = branch_request_of(fields) if operation == "registerBranch" else request_of(fields)
             method = operation[0].upper() + operation[1:]
-            told = await ask_grpc(scene.dtm.grpc, f"/dtmgimp.Dtm/{method}", message.SerializeToString())
-            scene.book.note(scene.name, told.code.name)
-            if wrong := wrong_with_grpc(told.code, told.details):
-                scene.book.find(wrong, f"{operation}: {told.code} {told.details}", body)
+            ended = await GrpcDtm(scene.dtm.grpc).call(method, message)
+            scene.book.note(scene.name, ended.code)
+            if wrong := wrong_with_grpc(grpc.StatusCode[ended.code], ended.details):
+                scene.book.find(wrong, f"{operation}: {ended.code} {ended.details}", body)
         else:
             await scene.ask("POST", f"{API}/{operation}", body)
 

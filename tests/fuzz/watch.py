@@ -15,7 +15,7 @@ from typing import Any, cast
 import trio
 
 from tests.compat.dtm import API, Dtm
-from tests.compat.grpc_wire import ask_grpc, make_request
+from tests.compat.grpc_side import OK, GrpcDtm, request_of
 from tests.compat.server import NOT_FORESEEN
 from tests.compat.web import ask
 from tests.fuzz.book import Book
@@ -124,9 +124,8 @@ class Watch:
 
 async def _ask(dtm: Dtm, kind: str, order: dict[str, Any]) -> str:
     if kind == "grpc":
-        message = make_request(json.dumps, order).SerializeToString()
-        told = await ask_grpc(dtm.grpc, "/dtmgimp.Dtm/Submit", message)
-        return "succeeded" if told.code.name == "OK" else f"{told.code} {told.details}"
+        ended = await GrpcDtm(dtm.grpc).call("Submit", request_of(order))
+        return "succeeded" if ended == OK else f"{ended.code} {ended.details}"
     if kind == "json-rpc":
         call = {"jsonrpc": "2.0", "id": "c", "method": "submit", "params": order}
         answer = await ask(dtm.url, "POST", "/api/json-rpc", json.dumps(call).encode())
