@@ -7,6 +7,9 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --editable
+# Everything is tested in as many processes as there are cores, a part of it in one: that one is at work before others
+# have started, and ARGS="-n 4" and the like stay free. Whoever is done first takes over what others still have to do.
+WORKERS := $(if $(strip $(ARGS)),,--numprocesses auto --dist worksteal)
 # Only what is there: a folder that does not exist yet is no error.
 CHECKED := $(wildcard flowtx engine dsl tests examples)
 BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
@@ -27,7 +30,7 @@ serve: $(VENV)/.runtime ## run the server on DTM's ports
 	$(BIN)/flowtx serve $(ARGS)
 
 test: $(VENV)/.dev ## run the tests, then say what was skipped and why (ARGS="tests/dsl -x")
-	$(BIN)/python -m pytest -ra --ignore=tests/benchmarks $(ARGS)
+	$(BIN)/python -m pytest -ra --ignore=tests/benchmarks $(WORKERS) $(ARGS)
 
 check: $(VENV)/.dev ## lint, formatting, types (mypy and pyright), who imports whom
 	$(BIN)/ruff check .

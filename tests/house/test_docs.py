@@ -136,14 +136,14 @@ def test_every_flowtx_call_in_the_docs_could_be_typed(docs: Mapping[str, str]) -
             pytest.fail(f"{page}: {line}\n{error.message}")
 
 
-def parse(command: click.Command, words: list[str]) -> None:
+def parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
     """Read the words as the command would, without running it."""
-    with command.make_context("flowtx", list(words)) as context:
+    with command.make_context("flowtx", list(words), parent) as context:
         if isinstance(command, click.Group):
             rest = [*context._protected_args, *context.args]  # pyright: ignore[reportPrivateUsage]  # click keeps them so
             _, below, words_below = command.resolve_command(context, rest)
             assert below is not None, words
-            parse(below, words_below)
+            parse(below, words_below, context)
 
 
 def test_links_lead_somewhere(docs: Mapping[str, str], root: Path) -> None:

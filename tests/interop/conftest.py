@@ -19,6 +19,7 @@ from tests.compat.dtm import Dtm
 from tests.compat.server import clean_environ, foreign_server, running_server
 from tests.compat.web import Participant
 from tests.interop.bank import DATABASES, Bank, Database, need
+from tests.workers import made_once
 
 GO_PROGRAM = Path(__file__).parent / "go"
 BUILT_MAX_S = 600
@@ -57,22 +58,19 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bank, built; its modules come from Go's proxy the first time."""
     if not (go := shutil.which("go")):
         pytest.skip("Go is missing, 1.19 or newer (apt-get install golang-go): DTM's Go client is not tried")
-    built = tmp_path_factory.mktemp("go") / "bank"
-    fetched = subprocess.run(
-        [go, "mod", "download"], cwd=GO_PROGRAM, capture_output=True, text=True, timeout=BUILT_MAX_S, check=False
-    )
-    if fetched.returncode:
-        pytest.skip(f"the modules of tests/interop/go cannot be fetched: {fetched.stderr[-500:]}")
-    made = subprocess.run(
-        [go, "build", "-o", str(built), "."],
-        cwd=GO_PROGRAM,
-        capture_output=True,
-        text=True,
-        timeout=BUILT_MAX_S,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return built
+
+    def build(program: Path) -> None:
+        fetched = _run_go(go, "mod", "download")
+        if fetched.returncode:
+            pytest.skip(f"the modules of tests/interop/go cannot be fetched: {fetched.stderr[-500:]}")
+        made = _run_go(go, "build", "-o", str(program), ".")
+        assert made.returncode == 0, made.stderr
+
+    return made_once(tmp_path_factory, "go-bank", build)
+
+
+def _run_go(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=GO_PROGRAM, capture_output=True, text=True, timeout=BUILT_MAX_S, check=False)
 
 
 @pytest.fixture(scope="session")

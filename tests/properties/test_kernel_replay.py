@@ -432,6 +432,7 @@ def test_a_stopped_run_asks_for_nothing_more_and_fails(program: Program, data: s
             assert live.kernel.ended.status == "failed"
 
 
+@pytest.mark.usefixtures("only_garbage_from_now_on")
 @given(programs, st.data())
 def test_dropping_a_run_at_any_moment_performs_nothing_and_raises_nothing(
     program: Program, data: st.DataObject

@@ -7,13 +7,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+Lines = dict[str, set[int]]
+"""The lines that a checker refuses, by the file's name."""
 PATHS = os.pathsep.join(str(ROOT / folder) for folder in (".", "dsl", "engine"))
 
 
@@ -26,36 +28,40 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-def lines_for_mypy(file: Path) -> set[int]:
-    said = run("mypy", "--no-pretty", "--no-color-output", str(file))
-    return {int(found[1]) for found in re.finditer(rf"{re.escape(file.name)}:(\d+): error: ", said)}
+def lines_for_mypy(files: Sequence[Path]) -> Lines:
+    said = run("mypy", "--no-pretty", "--no-color-output", *map(str, files))
+    return {
+        file.name: {int(found[1]) for found in re.finditer(rf"{re.escape(file.name)}:(\d+): error: ", said)}
+        for file in files
+    }
 
 
-def lines_for_pyright(file: Path) -> set[int]:
-    said = json.loads(run("pyright", "--pythonpath", sys.executable, "--outputjson", str(file)))
-    assert said["summary"]["filesAnalyzed"] == 1, said
-    return {found["range"]["start"]["line"] + 1 for found in said["generalDiagnostics"]}
+def lines_for_pyright(files: Sequence[Path]) -> Lines:
+    said = json.loads(run("pyright", "--pythonpath", sys.executable, "--outputjson", *map(str, files)))
+    assert said["summary"]["filesAnalyzed"] == len(files), said
+    lines: Lines = {file.name: set() for file in files}
+    for found in said["generalDiagnostics"]:
+        lines[Path(found["file"]).name].add(found["range"]["start"]["line"] + 1)
+    return lines
 
 
 CHECKERS = [lines_for_mypy, lines_for_pyright]
 
 
-ABOUT = ["calls", "words", "shapes"]
-
-
-@pytest.mark.parametrize("about", ABOUT)
 @pytest.mark.parametrize("lines_refused_by", CHECKERS)
-def test_right_calls_are_accepted_with_their_types(lines_refused_by: Callable[[Path], set[int]], about: str) -> None:
-    assert lines_refused_by(HERE / f"right_{about}.py") == set()
+def test_right_calls_are_accepted_with_their_types(lines_refused_by: Callable[[Sequence[Path]], Lines]) -> None:
+    files = sorted(HERE.glob("right_*.py"))
+    assert lines_refused_by(files) == {file.name: set() for file in files}
 
 
-@pytest.mark.parametrize("about", ABOUT)
 @pytest.mark.parametrize("lines_refused_by", CHECKERS)
 def test_wrong_calls_are_refused_line_by_line(
-    lines_refused_by: Callable[[Path], set[int]], about: str, tmp_path: Path
+    lines_refused_by: Callable[[Sequence[Path]], Lines], tmp_path: Path
 ) -> None:
-    text = (HERE / f"wrong_{about}.py.txt").read_text()
-    wrong = {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# wrong")}
-    file = tmp_path / f"wrong_{about}.py"
-    file.write_text(text)
-    assert lines_refused_by(file) == wrong
+    wrong: Lines = {}
+    for source in sorted(HERE.glob("wrong_*.py.txt")):
+        text = source.read_text()
+        tmp_path.joinpath(source.stem).write_text(text)
+        wrong[source.stem] = {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# wrong")}
+        assert wrong[source.stem], f"{source} has no line that is marked"
+    assert lines_refused_by([tmp_path / name for name in wrong]) == wrong

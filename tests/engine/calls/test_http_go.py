@@ -21,6 +21,7 @@ from flowtx_engine.calls.http import HttpClient, HttpLimits
 from flowtx_engine.calls.http_proxy import ProxyRules
 from flowtx_engine.calls.http_types import HttpFault, HttpRequest
 from flowtx_engine.calls.http_url import parse_url
+from tests.workers import made_once
 
 ENVIRON = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
@@ -40,11 +41,13 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     go = shutil.which("go")
     if go is None:
         pytest.skip("Go is not on the PATH; install it from https://go.dev/dl or with `apt install golang-go`")
-    program = tmp_path_factory.mktemp("go") / "peer"
-    source = Path(__file__).with_name("http_peer.go")
-    built = subprocess.run([go, "build", "-o", program, source], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    return program
+
+    def build(program: Path) -> None:
+        source = Path(__file__).with_name("http_peer.go")
+        built = subprocess.run([go, "build", "-o", program, source], capture_output=True, text=True, check=False)
+        assert built.returncode == 0, built.stderr
+
+    return made_once(tmp_path_factory, "go-peer", build)
 
 
 @pytest.fixture(scope="module")

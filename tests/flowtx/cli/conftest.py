@@ -77,13 +77,18 @@ number = 7
 '''
 
 
+@pytest.fixture(autouse=True)
+def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of flowtx's own, and how wide the terminal is, which shells and pytest-xdist put into the environment."""
+    for variable in [name for name in os.environ if name.startswith("FLOWTX_") or name == "COLUMNS"]:
+        monkeypatch.delenv(variable)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with the module ``cli_bank`` in it; modules imported meanwhile are forgotten."""
     (tmp_path / "cli_bank.py").write_text(CLI_BANK)
     monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("FLOWTX_")]:
-        monkeypatch.delenv(variable)
     path, before = list(sys.path), set(sys.modules)
     yield tmp_path
     sys.path[:] = path
