@@ -25,20 +25,6 @@ class Signature:
     ``takes_result`` and ``needs_result`` say whether it is a compensation that may, or must, be given ``result=``.
     """
 
-    __slots__ = (
-        "_by_count",
-        "_kinds",
-        "_result",
-        "_result_kind",
-        "_variadic_kind",
-        "least",
-        "most",
-        "name",
-        "names",
-        "needs_result",
-        "takes_result",
-    )
-
     def __init__(self, fn: Callable[..., object], *, skip: int = 0, name: str = "") -> None:
         """Read a function; ``skip`` leading parameters (``tx``) are not payload.
 
@@ -67,16 +53,13 @@ class Signature:
         self._kinds = [hints.get(p.name, Any) for p in positional]
         self._variadic_kind = Any if variadic is None else hints.get(variadic.name, Any)
         self._result_kind = hints.get("return", Any)
-        self._result: Decoder | None = None
         self._by_count: dict[int, Decoder] = {}
         self._decoder_for(self.least)
 
-    @property
+    @functools.cached_property
     def result(self) -> Decoder:
         """What reads its result; raises ``WorkflowError`` when nothing of the annotated type can be journaled."""
-        if self._result is None:
-            self._result = readable_decoder_of(self._result_kind, f"the result of {self.name}")
-        return self._result
+        return readable_decoder_of(self._result_kind, f"the result of {self.name}")
 
     def encode_args(self, args: tuple[object, ...]) -> bytes:
         """Arguments as a JSON array; raises ``PayloadError`` or, too many or too few, ``WorkflowError``."""

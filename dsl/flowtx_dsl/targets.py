@@ -10,7 +10,8 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from types import FunctionType
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -25,7 +26,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FunctionTarget:
     """A Python function: awaited on trio when it is async, run in a worker thread when it is not.
 
@@ -46,7 +47,7 @@ class FunctionTarget:
         """The call with these arguments; raises ``PayloadError`` or ``WorkflowError``."""
         return Call(target=self, payload=self.signature.encode_args(args))
 
-    @property
+    @cached_property
     def result(self) -> Decoder:
         """What reads its result; raises ``WorkflowError`` when no such result can be journaled."""
         return self.signature.result
@@ -262,7 +263,7 @@ def _as_message(value: object, url: str) -> bytes | None:
 
 def target_of(callee: Callable[..., object] | FunctionTarget | RemoteTarget[Any]) -> Target:
     """A function or a target as a target; raises ``WorkflowError`` for anything else."""
-    if isinstance(callee, RemoteTarget):
+    if type(callee) is not FunctionType and isinstance(callee, RemoteTarget):
         return cast("Target", callee)
     try:
         return _function_target_of(callee)
@@ -272,7 +273,7 @@ def target_of(callee: Callable[..., object] | FunctionTarget | RemoteTarget[Any]
 
 def step_target_of(callee: Callable[..., object] | FunctionTarget | RemoteTarget[Any]) -> Target:
     """``target_of``, for what is asked as a step; raises ``WorkflowError`` for what only a compensation can be."""
-    if isinstance(callee, RemoteTarget):
+    if type(callee) is not FunctionType and isinstance(callee, RemoteTarget):  # which asks an ABC, and that is dear
         return cast("Target", callee)
     try:
         return _step_function_target_of(callee)

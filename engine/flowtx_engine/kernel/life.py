@@ -145,6 +145,9 @@ class Life(Outcomes):
             self._drop_rest()
         phase = self._phase
         assert isinstance(phase, phases.Running), self
+        if error is None and not phase.scope.is_called:
+            self._return(value)
+            return
         again = restarting(error)
         if error is not None and again is None:
             error = foreign_call(self.name, error) or error
@@ -152,13 +155,11 @@ class Life(Outcomes):
                 _, rest = split_cancelled(error)
                 error = rest if rest is not None else Cancelled(phase.scope.reason)
             self._turn_round(error)
-        elif phase.scope.is_called:
+        elif again is None or phase.scope.is_called:
             # It swallowed the cancellation; whoever cancelled is owed the way back.
             self._turn_round(Cancelled(phase.scope.reason))
-        elif again is not None:
-            self._confirm(again)
         else:
-            self._return(value)
+            self._confirm(again)
 
     def _return(self, value: object) -> None:
         try:

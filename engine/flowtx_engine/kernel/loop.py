@@ -258,7 +258,7 @@ class Loop(ABC):
                 raise
             except BaseException as raised:
                 return self._task_ended(task, None, raised)
-            if isinstance(trap, Ask | Wait | Turn):
+            if isinstance(trap, (Ask, Wait, Turn)):
                 return self._task_waits(task, trap)
         return self._end_by_force(task, foreign_await(self.name, task.coro))
 

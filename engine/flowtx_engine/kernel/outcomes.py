@@ -119,7 +119,7 @@ class Outcomes(Words):
 
     def _answer(self, asked: Asked, value: object, error: BaseException | None) -> None:
         """Let who waits for it go on; for what was given up, that is who must know whether to take it back."""
-        if self._doubtful.pop(asked.address, None) is None:
+        if not self._doubtful or self._doubtful.pop(asked.address, None) is None:
             self._resume(asked, value, error)
         elif asked.address in self._deciding:
             self.reschedule(self._deciding.pop(asked.address))

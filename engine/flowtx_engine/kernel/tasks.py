@@ -160,47 +160,32 @@ def split_cancelled(error: BaseException) -> tuple[bool, BaseException | None]:
 OnEnd = Callable[["Task", BaseException | None], None]
 
 
-class Task:
-    """One coroutine of a run, at its address; ``prefix`` stands before the numbers of what it asks for.
+class Task(msgspec.Struct, eq=False):
+    """One coroutine of a run, at its address.
 
     It counts as inside its status once it is spawned.
 
     ``on_end`` is told when the coroutine has ended, and with which error. While the task waits, ``asked`` or ``abort``
-    says for what; ``waits_for`` is the latter in words.
+    says for what; ``waits_for`` is the latter in words. ``value`` or ``error`` is what it will be resumed with.
     """
 
-    __slots__ = (
-        "_dice",
-        "abort",
-        "address",
-        "asked",
-        "coro",
-        "count",
-        "error",
-        "nurseries",
-        "on_end",
-        "prefix",
-        "status",
-        "value",
-        "waits_for",
-    )
+    coro: Coroutine[object, object, object]
+    address: str
+    status: Status
+    on_end: OnEnd | None = None
+    count: int = 0
+    asked: Asked | None = None
+    abort: Callable[[], bool] | None = None
+    waits_for: str = ""
+    value: object = None
+    error: BaseException | None = None
+    nurseries: list[OpenNursery] | None = None
+    _dice: random.Random | None = None
 
-    def __init__(
-        self, coro: Coroutine[object, object, object], address: str, status: Status, on_end: OnEnd | None = None
-    ) -> None:
-        self.coro = coro
-        self.address = address
-        self.prefix = f"{address}/" if address else ""
-        self.count = 0
-        self.asked: Asked | None = None
-        self.abort: Callable[[], bool] | None = None
-        self.waits_for = ""
-        self.value: object = None
-        self.error: BaseException | None = None
-        self.status = status
-        self.on_end = on_end
-        self.nurseries: list[OpenNursery] | None = None
-        self._dice: random.Random | None = None
+    @property
+    def prefix(self) -> str:
+        """What stands before the numbers of what it asks for."""
+        return f"{self.address}/" if self.address else ""
 
     def enter(self, status: Status) -> None:
         """From now on this task is directly inside another status."""
@@ -212,7 +197,7 @@ class Task:
         """The address of the next thing this task asks for."""
         count = self.count
         self.count = count + 1
-        return f"{self.prefix}{count}"
+        return f"{self.address}/{count}" if self.address else f"{count}"
 
     def dice(self, seed: str) -> random.Random:
         """This task's generator; a string seed is hashed by ``random`` in a way that is stable over processes."""
@@ -281,43 +266,27 @@ class Scheduler(Protocol):
         ...
 
 
-class Asked:
+class Asked(msgspec.Struct, eq=False):
     """A command waiting for its outcome, with what is known of its attempts.
 
+    ``task`` is who waits, None for a scope's deadline; ``seq`` that of the event that led to it.
     ``retry_at`` is when the next attempt is due (0: at once), in seconds since the epoch; ``error`` is the last one's.
     Of a step that may be made once only, ``is_started`` says that an attempt may have happened, ``is_in_doubt`` that
-    nobody will ever know but a person.
+    nobody will ever know but a person; ``entry`` is what is due for it when the run ends.
     """
 
-    __slots__ = (
-        "_record",
-        "address",
-        "attempt_count",
-        "command",
-        "entry",
-        "error",
-        "fault_count",
-        "is_in_doubt",
-        "is_started",
-        "retry_at",
-        "seq",
-        "task",
-    )
-
-    def __init__(self, address: str, command: Command, task: Task | None, seq: int) -> None:
-        """``task`` is None for a scope's deadline, ``seq`` that of the event that led to it."""
-        self.address = address
-        self.command = command
-        self.task = task
-        self.seq = seq
-        self.attempt_count = 0
-        self.fault_count = 0
-        self.retry_at = 0.0
-        self.error: ErrorRecord | None = None
-        self.is_started = False
-        self.is_in_doubt = False
-        self.entry: Registered | None = None  # what is due for such a step when the run ends
-        self._record: CallRecord | None = None
+    address: str
+    command: Command
+    task: Task | None
+    seq: int
+    attempt_count: int = 0
+    fault_count: int = 0
+    retry_at: float = 0.0
+    error: ErrorRecord | None = None
+    is_started: bool = False
+    is_in_doubt: bool = False
+    entry: Registered | None = None
+    _record: CallRecord | None = None
 
     @property
     def record(self) -> CallRecord:

@@ -39,8 +39,11 @@ class Words(Loop):
         self.is_prepared = False
         self._seed = gid  # of the dice
         self._dialogue: Dialogue | None = None
-        self._live_from = heard_until(recorded)
-        self._changes = {event.fact.change: True for event in recorded if isinstance(event.fact, Changed)}
+        self._live_from = 0
+        self._changes: dict[str, bool] = {}
+        if recorded:
+            self._live_from = heard_until(recorded)
+            self._changes = {event.fact.change: True for event in recorded if isinstance(event.fact, Changed)}
         self._unnoted: list[Changed] = []  # what the code was told of its changes and nobody has written down yet
 
     # -- time, chance and the code itself
