@@ -79,7 +79,7 @@ class Sending:
         self._is_cut = False
 
     async def send(self, stream: trio.SocketStream, data: bytes, *, wait_max_s: float) -> None:
-        """Send; raises ``BrokenResourceError`` when the client takes nothing for ``wait_max_s`` seconds."""
+        """Send; raises ``BrokenResourceError`` when the client takes nothing for ``wait_max_s`` seconds, or is gone."""
         for at in range(0, len(data), PIECE_BYTES):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + wait_max_s) as scope:
                 self._scopes.add(scope)
@@ -87,6 +87,8 @@ class Sending:
                     scope.cancel()
                 try:
                     await stream.send_all(data[at : at + PIECE_BYTES])
+                except trio.BusyResourceError as error:  # another task is closing it
+                    raise trio.BrokenResourceError("the connection is being closed") from error
                 finally:
                     self._scopes.discard(scope)
             if scope.cancelled_caught:

@@ -11,7 +11,9 @@ import grpc
 import msgspec
 import pytest
 import trio
+import trio.testing
 
+from flowtx.dtm.connections import Sending
 from flowtx.server import serve
 from flowtx.settings import Settings
 
@@ -148,6 +150,17 @@ async def test_a_body_that_is_already_answered_harms_nobody(served: Served) -> N
         await until_closed(stream)
         assert await served.is_well()
         await until_closed(other)
+
+
+async def test_what_is_sent_while_another_task_has_the_connection_is_broken_off(nursery: trio.Nursery) -> None:
+    # Hypercorn closes a connection in one task while another answers on it.
+    ours, theirs = trio.socket.socketpair()
+    async with trio.SocketStream(ours) as stream, trio.SocketStream(theirs):
+        nursery.start_soon(stream.send_all, b"more than anybody takes" * 1_000_000)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError):
+            await Sending().send(stream, b"an answer", wait_max_s=CLOSED_MAX_S)
+        nursery.cancel_scope.cancel()
 
 
 async def test_no_tunnel_is_promised(served: Served) -> None:
