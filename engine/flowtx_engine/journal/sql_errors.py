@@ -61,6 +61,11 @@ def translated(error: Exception, name: str) -> JournalError:
     return JournalUnavailable(template.format(name=name, error=_origin(error)), remedy=_REMEDIES[template])
 
 
+def is_locked(error: Exception) -> bool:
+    """True when another process kept the database locked for as long as was waited."""
+    return _MESSAGES.get(_code_of(error) & 0xFF) == BUSY
+
+
 def is_taken(error: Exception) -> bool:
     """True when a key of a row is in the database already."""
     return _code_of(error) in _TAKEN

@@ -310,6 +310,28 @@ def test_an_append_goes_on_by_itself_when_the_lock_is_released(path: Path) -> No
     trio.run(main)
 
 
+def test_writers_that_waited_while_one_tried_the_lock_are_told_with_it(path: Path) -> None:
+    busy_timeout_s, writers = 0.5, 12
+
+    def fail(store: SqlStore, gid: str) -> None:
+        with pytest.raises(JournalUnavailable, match="is locked by another process"):
+            store.commit([begin(gid)])
+
+    async def main() -> None:
+        store = open_sqlite(f"sqlite:///{path}", busy_timeout_s=busy_timeout_s)
+        with locked(path):
+            began_at = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for number in range(writers):
+                    nursery.start_soon(trio.to_thread.run_sync, fail, store, f"g-{number}")
+            # One after the other they would take all of it; a third leaves room for threads that come late.
+            assert trio.current_time() - began_at < writers * busy_timeout_s / 3
+        assert store.commit([begin("g")]) == [None]
+        store.close()
+
+    trio.run(main)
+
+
 async def surely(journal: Journal, writes: Sequence[Write]) -> None:
     for write in writes:
         await append_surely(journal, write, pause_s=0.01)
