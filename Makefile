@@ -15,6 +15,7 @@ CHECKED := $(wildcard flowtx engine dsl tests examples)
 BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 
 .PHONY: help demo serve test check format fuzz bench clean
+.PHONY: check-lint check-formatting check-types-mypy check-types-pyright check-imports
 .DEFAULT_GOAL := help
 # A recipe that fails half-way must not leave a target that looks made.
 .DELETE_ON_ERROR:
@@ -32,11 +33,21 @@ serve: $(VENV)/.runtime ## run the server on DTM's ports
 test: $(VENV)/.dev ## run the tests, then say what was skipped and why (ARGS="tests/dsl -x")
 	$(BIN)/python -m pytest -ra --ignore=tests/benchmarks $(WORKERS) $(ARGS)
 
+# All five beside each other, each with its output in one piece, and all of them, so that everything wrong is said at once.
 check: $(VENV)/.dev ## lint, formatting, types (mypy and pyright), who imports whom
+	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target \
+	    check-types-mypy check-types-pyright check-lint check-formatting check-imports
+
+check-lint check-formatting check-types-mypy check-types-pyright check-imports: $(VENV)/.dev
+check-lint:
 	$(BIN)/ruff check .
+check-formatting:
 	$(BIN)/ruff format --check .
+check-types-mypy:
 	$(BIN)/mypy $(CHECKED)
+check-types-pyright:
 	$(BIN)/pyright --pythonpath $(BIN)/python $(CHECKED)
+check-imports:
 	$(BIN)/lint-imports
 
 format: $(VENV)/.dev ## mend what lint and formatting can mend
