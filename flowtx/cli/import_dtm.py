@@ -30,6 +30,7 @@ from flowtx.dtm.takeover.takeover import Report, Taken, TopicTaken, What, take_o
 from flowtx_engine.journal.encoded import EncodedStore
 from flowtx_engine.journal.sql import open_sqlite, open_store
 from flowtx_engine.journal.store import Store
+from flowtx_engine.journal.whole import WholeStore
 
 STYLES: dict[What, Style] = {"imported": "green", "skipped": "dim", "refused": "red"}
 
@@ -119,7 +120,7 @@ def _journal(url: str, codec_name: str, *, is_dry_run: bool) -> Generator[Store 
     else:
         store = open_store(url)
     try:
-        yield store if codec is None else EncodedStore(store, codec)
+        yield WholeStore(store if codec is None else EncodedStore(store, codec))
     finally:
         store.close()
 

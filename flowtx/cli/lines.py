@@ -6,8 +6,9 @@ The law of this file: nothing is left out and nothing is made up: each line is o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, assert_never
 
 import msgspec
@@ -15,6 +16,8 @@ import msgspec
 from flowtx.dtm.branches import Place, is_pattern, replayed
 from flowtx_dsl.patterns.calling import WORD, Word
 from flowtx_dsl.queues import without_secrets
+from flowtx_engine.journal.codec import is_encoded
+from flowtx_engine.journal.pieces import in_pieces, is_in_pieces
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import (
     Attempted,
@@ -50,6 +53,7 @@ Places = Mapping[str, Place]
 
 COMPENSATION, CONFIRMATION = "/c", "/m"
 """What the address of what settles a step ends in; before it stands the address of the step."""
+NO_VEILS: Mapping[int, str] = MappingProxyType({})
 ENCODED = "(encoded)"
 """What is shown of a payload that is encoded, when the codec is not given."""
 SHOWN_MAX = 400
@@ -69,20 +73,28 @@ class Line:
     note: str = ""
 
 
-def lines_of(transaction: Transaction, events: Sequence[Event], encoded: Collection[int] = ()) -> list[Line]:
-    """The lines of a transaction's journal; of the events with an ``encoded`` seq only the head could be read."""
-    places = replayed(transaction, events).places if is_pattern(transaction) and not encoded else None
+def lines_of(transaction: Transaction, events: Sequence[Event], veils: Mapping[int, str] = NO_VEILS) -> list[Line]:
+    """The lines of a transaction's journal; ``veils`` are why only the head of some events was read, by their seqs."""
+    places = replayed(transaction, events).places if is_pattern(transaction) and not veils else None
     return [
-        _veiled(event, _line_of(event, None)) if event.seq in encoded else _line_of(event, places) for event in events
+        _veiled(event, _line_of(event, None), veils[event.seq]) if event.seq in veils else _line_of(event, places)
+        for event in events
     ]
 
 
-def _veiled(event: Event, line: Line) -> Line:
-    """A line without what only the codec could read: it holds nothing, and must not look as if that were so."""
+def veil_of(stored: bytes, *, gid: str) -> str:
+    """Why a stored payload is not shown, "" when it is: only its codec can read it, or it is large."""
+    if is_encoded(stored):
+        return ENCODED
+    return f"({in_pieces(stored, gid=gid, field='data').size:,} bytes)" if is_in_pieces(stored) else ""
+
+
+def _veiled(event: Event, line: Line, why: str) -> Line:
+    """A line without what was not read: it holds nothing, and must not look as if that were so."""
     fact = event.fact
     if isinstance(fact, StepFact):
-        return dataclasses.replace(line, what=f"{fact.call.name}(...)", note=f"{line.note} {ENCODED}".strip())
-    return line if isinstance(fact, Began | Fired) else dataclasses.replace(line, note=ENCODED)
+        return dataclasses.replace(line, what=f"{fact.call.name}(...)", note=f"{line.note} {why}".strip())
+    return line if isinstance(fact, Began | Fired) else dataclasses.replace(line, note=why)
 
 
 def _line_of(event: Event, places: Places | None) -> Line:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import click
 import msgspec
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowtx.cli.hindrances import hindrances_of
-from flowtx.cli.lines import ENCODED, Line, Mood, cut, lines_of
+from flowtx.cli.lines import ENCODED, NO_VEILS, Line, Mood, cut, lines_of, veil_of
 from flowtx.cli.list import Listed, in_clear, listed
 from flowtx.cli.loading import load_app
 from flowtx.cli.options import codec_option, db_option, examples, json_option
@@ -34,7 +35,8 @@ from flowtx_dsl.errors import NondeterminismError, NoSuchTransaction
 from flowtx_dsl.queues import without_secrets
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import is_encoded, stored_size
-from flowtx_engine.journal.records import Transaction
+from flowtx_engine.journal.pieces import in_pieces, is_in_pieces
+from flowtx_engine.journal.records import JournalRow, Transaction
 from flowtx_engine.kernel.events import Event, encode_fact
 from flowtx_engine.kernel.view import RunView, view_of_journal
 from flowtx_engine.runtime.history import event_in_clear
@@ -51,7 +53,8 @@ MOOD_STYLES: dict[Mood, Style] = {"good": "green", "bad": "red", "waiting": "yel
 class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event for programs; ``at`` is in seconds since the epoch.
 
-    ``encoded`` says that a codec wrote it and was not given: the fact is without arguments, values and texts.
+    ``encoded`` says that a codec wrote it and was not given: the fact is without arguments, values and texts. So is a
+    large one, of which ``size_bytes`` is the length.
     """
 
     seq: int
@@ -59,6 +62,7 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     fact: msgspec.Raw
     encoded: bool
+    size_bytes: int | None = None
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,12 +112,13 @@ def show(*, gid: str, db: str, codec: str | None, apps: tuple[str, ...], as_json
         stored = store.history(gid)
         hindrance = hindrances_of(store, [row], now_at=time.time()).of(row)
     events = [event_in_clear(one) for one in stored]
-    encoded = {one.seq for one in stored if is_encoded(one.data)}
+    veils = {one.seq: veil for one in stored if (veil := veil_of(one.data, gid=gid))}
+    sizes = {one.seq: size_of(one) for one in stored if is_in_pieces(one.data)}
     tasks = replace(tasks_of(row, events, workflows), hindrance=hindrance)
     if as_json:
-        print_json(shown(row, events, encoded, tasks))
+        print_json(shown(row, events, veils, sizes, tasks))
     else:
-        print_pictures(*pictures_of(row, events, encoded, tasks, now_at=time.time()))
+        print_pictures(*pictures_of(row, events, veils, tasks, now_at=time.time()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +134,12 @@ class Tasks:
 
 
 NO_TASKS = Tasks()
+NO_SIZES: Mapping[int, int] = MappingProxyType({})
+
+
+def size_of(row: JournalRow) -> int:
+    """How many bytes an event has that is kept in pieces."""
+    return in_pieces(row.data, gid=row.gid, field="data", seq=row.seq).size
 
 
 def tasks_of(row: Transaction, events: Sequence[Event], workflows: Iterable[AnyWorkflow]) -> Tasks:
@@ -137,7 +148,7 @@ def tasks_of(row: Transaction, events: Sequence[Event], workflows: Iterable[AnyW
         return NO_TASKS
     loaded = {(workflow.name, workflow.version): workflow for workflow in workflows}
     workflow = loaded.get((row.workflow, row.version))
-    if workflow is None or is_encoded(row.input):
+    if workflow is None or veil_of(row.input, gid=row.gid):
         return Tasks(view=view_of_journal(events))
     try:
         return Tasks(view=view_of_history(workflow, row.input, events, gid=row.gid))
@@ -145,20 +156,27 @@ def tasks_of(row: Transaction, events: Sequence[Event], workflows: Iterable[AnyW
         return Tasks(view=view_of_journal(events), complaint=str(error))
 
 
-def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), tasks: Tasks = NO_TASKS) -> Shown:
-    """A transaction and its journal, whole; of the events with an ``encoded`` seq, what stands in clear."""
+def shown(
+    row: Transaction,
+    events: Sequence[Event],
+    veils: Mapping[int, str] = NO_VEILS,
+    sizes: Mapping[int, int] = NO_SIZES,
+    tasks: Tasks = NO_TASKS,
+) -> Shown:
+    """A transaction and its journal, whole; of the events that were not read, with their seqs, what stands in clear."""
     return Shown(
         transaction=listed(row, waits_for=tasks.hindrance),
-        input=_json_of(row.input),
-        options=_json_of(row.options),
-        result=_json_of(b"null" if row.result is None else row.result),
+        input=_json_of(row.input, gid=row.gid),
+        options=_json_of(row.options, gid=row.gid),
+        result=_json_of(b"null" if row.result is None else row.result, gid=row.gid),
         events=tuple(
             ShownEvent(
                 seq=event.seq,
                 at=event.at,
                 address=event.address,
                 fact=_shown(encode_fact(event.fact)),
-                encoded=event.seq in encoded,
+                encoded=veils.get(event.seq) == ENCODED,
+                size_bytes=sizes.get(event.seq),
             )
             for event in events
         ),
@@ -167,8 +185,11 @@ def shown(row: Transaction, events: Sequence[Event], encoded: Collection[int] = 
     )
 
 
-def _json_of(payload: bytes) -> msgspec.Raw:
-    """A payload, or how long it is when only its codec can read it."""
+def _json_of(payload: bytes, *, gid: str) -> msgspec.Raw:
+    """A payload, or how long it is when only its codec can read it, or it is large."""
+    if is_in_pieces(payload):
+        size = in_pieces(payload, gid=gid, field="input").size
+        return msgspec.Raw(msgspec.json.encode({"bytes_in_pieces": size}))
     if is_encoded(payload):
         return msgspec.Raw(msgspec.json.encode({"encoded_bytes": stored_size(payload)}))
     return _shown(payload)
@@ -180,7 +201,12 @@ def _shown(json: bytes) -> msgspec.Raw:
 
 
 def pictures_of(
-    row: Transaction, events: Sequence[Event], encoded: Collection[int] = (), tasks: Tasks = NO_TASKS, *, now_at: float
+    row: Transaction,
+    events: Sequence[Event],
+    veils: Mapping[int, str] = NO_VEILS,
+    tasks: Tasks = NO_TASKS,
+    *,
+    now_at: float,
 ) -> list[RenderableType]:
     """What a person reads: the transaction in a few lines, what it waits for, then its journal."""
     place = "branch" if row.workflow in PATTERNS else "address"
@@ -189,7 +215,7 @@ def pictures_of(
         pictures += ["", Text(tasks.complaint, "red")]
     if tasks.view is not None and tasks.view.waiting:
         pictures += ["", tree_of(tasks.view, now_at=now_at, encoded=is_encoded(row.input))]
-    return [*pictures, table_of(lines_of(row, events, encoded), place=place)]
+    return [*pictures, table_of(lines_of(row, events, veils), place=place)]
 
 
 def header_of(row: Transaction, events: Sequence[Event], *, now_at: float, hindrance: str = "") -> Table:
@@ -211,7 +237,7 @@ def _facts_of(
         yield "pattern", Text(row.pattern)
     else:
         yield "workflow", Text(f"{row.workflow} version {row.version}")
-        yield "input", Text(cut(without_secrets(row.input.decode()[1:-1])) if not is_encoded(row.input) else ENCODED)
+        yield "input", Text(veil_of(row.input, gid=row.gid) or cut(without_secrets(row.input.decode()[1:-1])))
     yield "status", styled_status(row.status)
     if row.needs_decision:
         yield "needs", Text("a person's decision: flowtx decide GID ADDRESS succeeded, refused or retry", "red")
@@ -220,7 +246,7 @@ def _facts_of(
     if row.reason:
         yield "reason", Text(cut(in_clear(row.reason)))
     if row.status == "succeed" and row.result is not None and row.result != b"null":
-        yield "result", Text(_spell(row.result))
+        yield "result", Text(veil_of(row.result, gid=row.gid) or cut(row.result.decode()))
     yield "began", _times_of(row, now_at)
     if not row.is_final:
         if not (hindrance and row.wake_at is None and not row.owner):
@@ -231,11 +257,6 @@ def _facts_of(
     if row.last_error:
         faults = f"{row.attempt_count} times in a row: " if row.attempt_count > 1 else ""
         yield "last error", Text(cut(f"{faults}{in_clear(row.last_error)}"), "yellow")
-
-
-def _spell(payload: bytes) -> str:
-    """A payload as JSON, cut to a line; or that it is encoded."""
-    return ENCODED if is_encoded(payload) else cut(payload.decode())
 
 
 def _waits_for(row: Transaction, events: Sequence[Event]) -> list[str]:

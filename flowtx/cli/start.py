@@ -29,6 +29,7 @@ from flowtx_engine.journal.encoded import EncodedStore
 from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.records import Transaction, Write
 from flowtx_engine.journal.sql import open_store
+from flowtx_engine.journal.whole import WholeStore
 from flowtx_engine.runtime.starting import beginning_of, check_gid, check_same, first_write, starts_at_of
 
 
@@ -107,7 +108,7 @@ def start(
 def put(write: Write, *, db: str, codec: PayloadCodec | None) -> tuple[bool, Transaction | None]:
     """Store a run; whether it is new, and the row that has its gid when it is not."""
     inner = open_store(db)
-    store = inner if codec is None else EncodedStore(inner, codec)
+    store = WholeStore(inner if codec is None else EncodedStore(inner, codec))
     try:
         (result,) = store.commit([write])
         if result is None:

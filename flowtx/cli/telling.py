@@ -14,6 +14,7 @@ from flowtx_dsl.errors import NoSuchTransaction
 from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.journal.store import Store
+from flowtx_engine.journal.whole import WholeStore
 from flowtx_engine.runtime.history import event_of
 from flowtx_engine.runtime.outside import Decide, write_of
 
@@ -23,6 +24,7 @@ TRIES_MAX = 100
 
 def tell(store: Store, gid: str, decide: Decide) -> Transaction:
     """Append what ``decide`` makes of a transaction, and return its row; raises what it raises."""
+    store = WholeStore(store)
     for _ in range(TRIES_MAX):
         # In this order: if the row is newer than the journal that was read, the fence says so.
         events = [event_of(stored) for stored in store.history(gid)]

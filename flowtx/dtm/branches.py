@@ -24,6 +24,7 @@ from flowtx_dsl.queues import shown_url
 from flowtx_dsl.targets import RemoteTarget
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import is_encoded
+from flowtx_engine.journal.pieces import is_in_pieces
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Event, Refused, Succeeded
 from flowtx_engine.kernel.kernel import Kernel
@@ -57,7 +58,7 @@ NOTHING = Replayed(places={}, waiting=[], known=0)
 
 def is_pattern(row: Transaction) -> bool:
     """True when the transaction is one of DTM's patterns, and what was ordered can be read."""
-    return row.workflow in PATTERNS and not is_encoded(row.input)
+    return row.workflow in PATTERNS and not is_encoded(row.input) and not is_in_pieces(row.input)
 
 
 def replayed(row: Transaction, events: Iterable[Event]) -> Replayed:

@@ -20,6 +20,7 @@ from flowtx_dsl.targets import OfWorkflow
 from flowtx_dsl.tx import Tx
 from flowtx_dsl.workflow import AnyWorkflow, must_be_workflow
 from flowtx_engine.journal.errors import JournalUnavailable
+from flowtx_engine.journal.pieces import PIECE_BYTES
 from flowtx_engine.runtime.engine import Engine
 
 T = TypeVar("T")
@@ -55,13 +56,15 @@ def crash_everywhere(
     before: Callable[[], object],
     check: Callable[[Ending], object],
     workflows: Iterable[AnyWorkflow] = (),
+    piece_bytes: int = PIECE_BYTES,
 ) -> Proof:
     """Run a transaction without faults, then once with every single fault at every moment of it.
 
     ``before`` puts the books of its steps back to where every play begins, ``check`` looks at them when a play has
     ended; at the end of every play all transactions have ended and all journals have been replayed. Faults are crashes
     and failures before and after each commit and each call, lost answers, repeated calls and stalled nodes. The gid
-    is "t". ``workflows`` are those that it begins itself. Time jumps: a month takes milliseconds.
+    is "t". ``workflows`` are those that it begins itself. Time jumps: a month takes milliseconds. Payloads of more than
+    ``piece_bytes`` are kept in pieces, each with a commit of its own to be struck.
 
     Raises ``NotProved``, which names the fault that was not survived.
     """
@@ -69,7 +72,7 @@ def crash_everywhere(
 
     def make_world(schedule: Schedule) -> World:
         before()
-        return _World([known, *workflows], schedule=schedule, play_max_s=YEAR_S)
+        return _World([known, *workflows], schedule=schedule, play_max_s=YEAR_S, piece_bytes=piece_bytes)
 
     async def scenario(engine: Engine) -> tuple[object, TransactionFailed | None]:
         while True:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from flowtx.testing.journal_cases import kv, nodes, opening, places, pruning, rows, schedules
+from flowtx.testing.journal_cases import kv, nodes, opening, pieces, places, pruning, rows, schedules
 from flowtx_engine.journal.store import Store
 
 
@@ -130,6 +130,16 @@ CASES: Sequence[Case] = (
     _on_empty(kv.check_kv_deletion),
     _on_empty(kv.check_kv_paging),
     _on_empty(kv.check_kv_race),
+    _on_empty(pieces.check_pieces),
+    _on_empty(pieces.check_whole_writes),
+    _on_empty(pieces.check_missing_pieces),
+    _on_empty(pieces.check_pieces_twice),
+    _on_empty(pieces.check_pieces_in_a_batch),
+    _on_empty(pieces.check_who_is_swept),
+    _on_empty(pieces.check_sweeping_in_parts),
+    _on_empty(pieces.check_letting_go),
+    _on_empty(pieces.check_sweep_beside_writers),
+    _on_empty(pieces.check_emptying_of_pieces),
     _on_empty(places.check_admitting),
     _on_empty(places.check_rates),
     _on_empty(places.check_places_are_held),

@@ -24,6 +24,7 @@ from flowtx_engine.calls.performer import Calls
 from flowtx_engine.journal.errors import JournalUnavailable
 from flowtx_engine.journal.journal import Journal
 from flowtx_engine.journal.memory import MemoryStore
+from flowtx_engine.journal.pieces import PIECE_BYTES, whole_rows, whole_transaction
 from flowtx_engine.journal.records import Filter, Transaction, Write
 from flowtx_engine.journal.schedules import Tick
 from flowtx_engine.journal.store import Store, WriteResult
@@ -72,13 +73,17 @@ class World:
         seed: int = 0,
         node_count: int = 1,
         play_max_s: float | None = None,
+        piece_bytes: int = PIECE_BYTES,
     ) -> None:
         """``node_count`` engines share the store; the scenario speaks to the first.
+
+        Payloads of more than ``piece_bytes`` are kept in pieces, each with a commit of its own.
 
         ``play_max_s`` is after how long, in the world's time, a play hangs: 6 hours with several nodes, which look at
         the store every second, and 100 days with one, unless set.
         """
         self.node_count = node_count
+        self.piece_bytes = piece_bytes
         self.workflows = tuple(workflows)
         self.schedule = schedule
         self.participants = participants or Participants()
@@ -154,11 +159,12 @@ class World:
 
     def transactions(self) -> list[Transaction]:
         """All transactions, newest first."""
-        return self.store.transactions(Filter(), before_id=None, limit=1_000_000)
+        stored = self.store.transactions(Filter(), before_id=None, limit=1_000_000)
+        return [whole_transaction(self.store, row) for row in stored]
 
     def history(self, gid: str) -> list[Event]:
         """A transaction's journal."""
-        return [event_of(row) for row in self.store.history(gid)]
+        return [event_of(row) for row in whole_rows(self.store, self.store.history(gid))]
 
     def check_replay(self) -> None:
         """Every journal, replayed, leads to the end it records.
@@ -192,7 +198,7 @@ class _Life:
         network = self.world.participants
         calls = Calls(network, grpc=network, queues=network, run_sync=_run_inline)
         return Engine(
-            Journal(_Store(self, self.world.store)),
+            Journal(_Store(self, self.world.store), piece_bytes=self.world.piece_bytes),
             _Performer(self, calls),
             workflows=self.world.workflows,
             limits=self.world.limits,
@@ -259,7 +265,7 @@ class _Store(StoreBefore):
 
     def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
         self._life.check_alive()
-        what = "; ".join(f"{write.gid} {'+'.join(row.kind for row in write.rows)}" for write in writes)
+        what = "; ".join(f"{write.gid} {'+'.join(row.kind for row in write.rows) or 'piece'}" for write in writes)
         return self._struck(what, lambda: self._inner.commit(writes))
 
     def _struck(self, what: str, write: Callable[[], T]) -> T:

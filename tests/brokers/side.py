@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -48,8 +47,6 @@ class Side(ABC):
     variable: str
     program: str
     package: str
-    fills_a_queue = True
-    """Whether ``full`` is about one queue, so that others may use the broker meanwhile."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -86,10 +83,6 @@ class Side(ABC):
     def command(cls, port: int, folder: Path) -> list[str]:
         """What starts a broker of one's own, which keeps what it has confirmed in ``folder``."""
 
-    @classmethod  # noqa: B027 - of most kinds nothing is left
-    def end(cls, folder: Path) -> None:
-        """End what is left of a broker that was killed."""
-
     @classmethod
     @abstractmethod
     def at(cls, port: int) -> Side:
@@ -112,8 +105,7 @@ class BrokerProcess:
     def start(self) -> Side:
         """Start it and wait until it can be spoken to."""
         with (self.folder / "log").open("ab") as log:
-            command = self.kind.command(self.port, self.folder)
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(self.kind.command(self.port, self.folder), stdout=log, stderr=log)
         side = self.kind.at(self.port)
         until = time.monotonic() + READY_MAX_S
         while not side.is_up():
@@ -125,10 +117,9 @@ class BrokerProcess:
     def kill(self) -> None:
         """``kill -9`` it, in the middle of whatever it does."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
             self.process = None
-            self.kind.end(self.folder)
 
 
 @contextmanager

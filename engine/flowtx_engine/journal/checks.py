@@ -6,7 +6,7 @@ assert with the value in its text, raised to the caller before the write can hur
 
 from __future__ import annotations
 
-from flowtx_engine.journal.errors import ConflictError
+from flowtx_engine.journal.errors import ConflictError, PiecesGone
 from flowtx_engine.journal.records import NewTransaction, Write
 
 GID_CHARS_MAX = 128
@@ -16,6 +16,11 @@ GID_CHARS_MAX = 128
 def check_write(write: Write) -> int:
     """Assert the shape that ``Write`` promises; returns how many bytes of payload it carries."""
     gid, rows = write.gid, write.rows
+    if write.pieces:
+        assert write == Write(gid=gid, rows=(), pieces=write.pieces), f"pieces go by themselves: {write!r}"
+        assert all(piece.of.gid == gid for piece in write.pieces), f"a write of {gid!r} carries another's pieces"
+        return sum(len(piece.data) for piece in write.pieces)
+    assert all(of.gid == gid for of in write.counted), f"a write of {gid!r} counts another's payloads"
     assert 0 < len(gid) <= GID_CHARS_MAX, f"a gid has 1 to {GID_CHARS_MAX} characters, this one has {len(gid)}: {gid!r}"
     assert rows, f"a write of {gid!r} carries no journal row"
     size = 0
@@ -41,6 +46,11 @@ def kv_conflict_of(category: str, key: str, version: int, found: int | None) -> 
     there = "is not there" if found is None else f"has version {found}"
     expected = f"version {version}" if version else "none"
     return ConflictError(f"the value {category}/{key} {there}; the write expected {expected}")
+
+
+def pieces_gone(write: Write) -> PiecesGone:
+    """The error of a write one of whose payloads is not coming, or not whole."""
+    return PiecesGone(f"{write}: pieces of a payload that it names are not there")
 
 
 def conflict_of(write: Write, next_seq: int | None) -> ConflictError:

@@ -10,15 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from flowtx_engine.journal.errors import JournalUnavailable, UnreadablePayload
-from flowtx_engine.journal.records import Transaction
-
-PayloadField = Literal["input", "options", "result", "reason", "last_error", "data"]
-"""Where a payload stands: a column of the transaction's row, or the ``data`` of an event."""
+from flowtx_engine.journal.records import PayloadField, Transaction
 
 MARK = b"\x01"
 """What encoded bytes begin with; JSON begins with no control character."""
@@ -30,15 +27,21 @@ _HEAD_SIZE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadContext:
-    """Which payload it is: the same when it is read as when it was written. ``seq`` is an event's, None for a row's."""
+    """Which payload it is: the same when it is read as when it was written. ``seq`` is an event's, None for a row's.
+
+    A large payload comes in pieces: ``piece`` is the number of this one, and ``payload`` the id they have in common.
+    """
 
     gid: str
     field: PayloadField
     seq: int | None = None
+    payload: str = ""
+    piece: int | None = None
 
     def __str__(self) -> str:
         """The place in words; no two payloads that must not be exchanged have the same, so it can be authenticated."""
-        return f"{self.gid}/{self.field}" if self.seq is None else f"{self.gid}/{self.field}/{self.seq}"
+        place = f"{self.gid}/{self.field}" if self.seq is None else f"{self.gid}/{self.field}/{self.seq}"
+        return place if self.piece is None else f"{place}/{self.payload}/{self.piece}"
 
 
 class PayloadCodec(Protocol):

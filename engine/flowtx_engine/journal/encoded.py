@@ -1,5 +1,7 @@
 """A store whose payloads go through a codec: whatever is written is encoded, whatever is read is decoded.
 
+A large payload comes in pieces, and each goes through the codec by itself; so does what stands in its place.
+
 The law of this file: it is a ``Store`` before a ``Store`` and passes the same conformance kit. A payload that cannot be
 encoded keeps out its own write and no other. Reading one transaction, or its history, raises for what cannot be
 decoded; listing and claiming many does not, but leaves that one as it is stored: who needs it will say so.
@@ -15,7 +17,6 @@ import msgspec
 from flowtx_engine.journal.codec import (
     PayloadCodec,
     PayloadContext,
-    PayloadField,
     decode_payload,
     decode_text,
     encode_payload,
@@ -23,8 +24,18 @@ from flowtx_engine.journal.codec import (
     head_of,
 )
 from flowtx_engine.journal.errors import JournalUnavailable, UnreadablePayload, UnstorableWrite
+from flowtx_engine.journal.pieces import head_of_pieces, is_in_pieces
 from flowtx_engine.journal.places import Admitted, LimitRule
-from flowtx_engine.journal.records import Filter, JournalRow, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.journal.records import (
+    Filter,
+    InPieces,
+    JournalRow,
+    NewTransaction,
+    PayloadField,
+    RowChange,
+    Transaction,
+    Write,
+)
 from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.store import Store, WriteResult
 from flowtx_engine.journal.store_before import StoreBefore
@@ -66,7 +77,7 @@ class EncodedStore(StoreBefore):
             msgspec.structs.replace(
                 row,
                 data=encode_payload(
-                    codec, row.data, PayloadContext(gid=gid, field="data", seq=row.seq), head=head_of(row.data)
+                    codec, row.data, PayloadContext(gid=gid, field="data", seq=row.seq), head=_head_of(row.data)
                 ),
             )
             for row in write.rows
@@ -83,7 +94,11 @@ class EncodedStore(StoreBefore):
                 change = self._encoded_change(gid, old)
             case None:
                 change = None
-        return msgspec.structs.replace(write, rows=rows, change=change)
+        pieces = tuple(
+            msgspec.structs.replace(piece, data=encode_payload(codec, piece.data, _of_piece(piece.of, piece.number)))
+            for piece in write.pieces
+        )
+        return msgspec.structs.replace(write, rows=rows, change=change, pieces=pieces)
 
     def _encoded_change(self, gid: str, change: RowChange) -> RowChange:
         codec = self._codec
@@ -101,8 +116,7 @@ class EncodedStore(StoreBefore):
 
     def _unstorable(self, write: Write, error: Exception) -> UnstorableWrite:
         refused = UnstorableWrite(
-            f"write of {write.gid!r} at seq {write.rows[0].seq}: {self._codec!r} cannot encode it: "
-            f"{type(error).__name__}: {error}",
+            f"{write}: {self._codec!r} cannot encode it: {type(error).__name__}: {error}",
             remedy="Mend the codec; what passes by itself, it should raise as JournalUnavailable.",
         )
         refused.__cause__ = error
@@ -163,6 +177,13 @@ class EncodedStore(StoreBefore):
             last_error=decode_text(codec, row.last_error, _of_row(gid, "last_error")),
         )
 
+    # --- pieces ---
+
+    def pieces(self, of: InPieces, first: int, limit: int) -> list[bytes]:
+        """See ``PieceStore.pieces``; raises ``UnreadablePayload``."""
+        found = self._inner.pieces(of, first, limit)
+        return [decode_payload(self._codec, data, _of_piece(of, number)) for number, data in enumerate(found, first)]
+
     # Key-values are shared facts such as topics, and no payloads: they are kept as they are.
 
     # --- limits and schedules ---
@@ -198,6 +219,14 @@ class EncodedStore(StoreBefore):
         except (UnreadablePayload, JournalUnavailable):
             return schedule
         return msgspec.structs.replace(schedule, input=input)
+
+
+def _head_of(data: bytes) -> bytes:
+    return head_of_pieces(data) if is_in_pieces(data) else head_of(data)
+
+
+def _of_piece(of: InPieces, number: int) -> PayloadContext:
+    return PayloadContext(gid=of.gid, field=of.field, seq=of.seq, payload=of.id, piece=number)
 
 
 def _of_schedule(schedule: CronSchedule) -> PayloadContext:

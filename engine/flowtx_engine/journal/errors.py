@@ -15,6 +15,12 @@ class ConflictError(JournalError):
     remedy = "Read the transaction again and decide anew."
 
 
+class PiecesGone(ConflictError):
+    """Pieces that a write or a read needs are not there, or not all: their payload was let go of meanwhile."""
+
+    remedy = "Put the pieces again, under a new id; a reader reads the transaction again."
+
+
 class JournalUnavailable(JournalError):
     """The database did not answer, is locked, full or read-only; whether the write happened is unknown."""
 

@@ -2,7 +2,8 @@
 
 The law of this file: one committer task writes. It takes whatever gathered while the last commit was on its way and
 hands it to the store in one worker-thread hop (inline for a local store), so a batch costs one hop and one commit
-however many appended. First come, first written. There is no ``await`` between reading shared state and changing it.
+however many appended. First come, first written; of the pieces of large payloads, one a commit. There is no ``await``
+between reading shared state and changing it.
 
     append:  queued -> in flight -> answered
                 |          |
@@ -18,7 +19,8 @@ import enum
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +28,14 @@ import outcome
 import trio
 
 from flowtx_engine.journal.checks import check_write
-from flowtx_engine.journal.errors import ConflictError, JournalClosed, JournalUnavailable
+from flowtx_engine.journal.errors import (
+    ConflictError,
+    JournalClosed,
+    JournalUnavailable,
+    PiecesGone,
+    UnreadablePayload,
+)
+from flowtx_engine.journal.pieces import PIECE_BYTES, Large, is_in_pieces, is_large, whole_rows, whole_transaction
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.store import Store, WriteResult
 
@@ -36,6 +45,8 @@ Answer = TypeVar("Answer")
 
 BATCH_BYTES_MAX = 16 * 1024 * 1024
 """A batch carries no more payload than this, unless a single write does: memory has a limit, and so has patience."""
+READ_AGAIN_MAX = 10
+"""So often a payload may be let go of, and another stand in its place, while it is read."""
 READS_MAX = 4
 """Reads at once. More threads would only wait for each other: reading is Python's work as much as the database's."""
 CLOSE_GRACE_S = 10.0
@@ -80,11 +91,18 @@ class _Entry:
 class Journal:
     """A store, shared by every task of a process. Owns the store: closing the journal closes it."""
 
-    def __init__(self, store: Store, *, batch_max: int = 512) -> None:
+    def __init__(self, store: Store, *, batch_max: int = 512, piece_bytes: int = PIECE_BYTES) -> None:
+        """Payloads of more than ``piece_bytes`` are kept in pieces of that length."""
         assert batch_max > 0, batch_max
+        assert piece_bytes > 0, piece_bytes
+        self.node = ""
+        """Who writes large payloads here: a node sets it to its name, so that the others know who is alive."""
         self._store = store
         self._batch_max = batch_max
+        self._piece_bytes = piece_bytes
+        self._large: list[Large] = []
         self._queue: deque[_Entry] = deque()
+        self._pieces: deque[_Entry] = deque()
         self._idle_committer: trio.lowlevel.Task | None = None
         self._is_served = False
         self._served = trio.Event()
@@ -117,16 +135,56 @@ class Journal:
 
     # --- appending ---
 
-    async def append(self, write: Write) -> None:
+    async def append(self, write: Write | Large) -> None:
         """Return when the write is durable.
 
         Raises ``ConflictError`` when somebody else was first and ``UnstorableWrite`` when the database cannot hold a
         value of it: nothing was written. Raises ``JournalUnavailable`` when nobody knows; so does being cancelled here.
+        A write from ``cut`` may be appended again after that, and goes on where it was.
         """
+        cut = self.cut(write) if isinstance(write, Write) else write
+        if isinstance(cut, Write):
+            await self._append(cut, check_write(cut), self._queue)
+            return
+        with self.under_way(cut):
+            while True:
+                while (piece := cut.next_piece()) is not None:
+                    await self._append(piece, check_write(piece), self._pieces)
+                    cut.went_on()
+                try:
+                    await self._append(cut.write, check_write(cut.write), self._queue)
+                    break
+                except PiecesGone as gone:
+                    log.warning("Another node took this one for dead: %s. They are written again.", gone.message)
+                    cut.begin_again()
+
+    def cut(self, write: Write) -> Write | Large:
+        """The write as it goes to the store: with its large payloads cut into pieces if it has any."""
+        if check_write(write) > self._piece_bytes and is_large(write, self._piece_bytes):
+            return Large(write, node=self.node, piece_bytes=self._piece_bytes)
+        return write
+
+    @contextmanager
+    def under_way(self, write: Write | Large) -> Generator[None]:
+        """While it is open, the write's pieces are not this node's to sweep."""
+        if isinstance(write, Write):
+            yield
+            return
+        self._large.append(write)
+        try:
+            yield
+        finally:
+            self._large.remove(write)
+
+    def is_under_way(self, payload_id: str) -> bool:
+        """True while somebody here writes this payload."""
+        return any(payload_id in large.ids for large in self._large)
+
+    async def _append(self, write: Write, size: int, queue: deque[_Entry]) -> None:
         if self._closed_because:
             raise self._closed()
-        entry = _Entry(write, check_write(write), trio.lowlevel.current_task())
-        self._queue.append(entry)
+        entry = _Entry(write, size, trio.lowlevel.current_task())
+        queue.append(entry)
         self._pending_count += 1
         self._wake_committer()
 
@@ -164,7 +222,7 @@ class Journal:
         # Two passes: trio runs the tasks of one pass in any order.
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
-        if not self._queue and not self._closed_because:
+        if not self._has_queue and not self._closed_because:
             self._idle_committer = trio.lowlevel.current_task()
 
             def stop(_: Callable[[], None]) -> trio.lowlevel.Abort:
@@ -172,7 +230,11 @@ class Journal:
                 return trio.lowlevel.Abort.SUCCEEDED
 
             await trio.lowlevel.wait_task_rescheduled(stop)
-        return bool(self._queue) or not self._closed_because
+        return self._has_queue or not self._closed_because
+
+    @property
+    def _has_queue(self) -> bool:
+        return bool(self._queue or self._pieces)
 
     def _wake_committer(self) -> None:
         if self._idle_committer is not None:
@@ -191,6 +253,13 @@ class Journal:
                 entry.state = _State.IN_FLIGHT
                 batch.append(entry)
             self._queue.popleft()
+        # One piece a commit, so that nobody waits longer for it. Those who write large payloads take turns.
+        while self._pieces:
+            entry = self._pieces.popleft()
+            if entry.state is _State.QUEUED:
+                entry.state = _State.IN_FLIGHT
+                batch.append(entry)
+                break
         return batch
 
     async def _write(self, batch: list[_Entry]) -> None:
@@ -241,8 +310,9 @@ class Journal:
             self._answer(entry, _again(error))
 
     def _fail_queue(self) -> None:
-        waiting = [entry for entry in self._queue if entry.state is _State.QUEUED]
+        waiting = [entry for entry in (*self._queue, *self._pieces) if entry.state is _State.QUEUED]
         self._queue.clear()
+        self._pieces.clear()
         self._fail(waiting, self._closed())
 
     def _closed(self) -> JournalClosed:
@@ -274,18 +344,43 @@ class Journal:
 
     async def transaction(self, gid: str) -> Transaction | None:
         """The row of a gid, or None."""
-        return await self._read(lambda: self._store.transaction(gid))
+
+        def read() -> Transaction | None:
+            row = self._store.transaction(gid)
+            return None if row is None else whole_transaction(self._store, row)
+
+        return await self._read(lambda: _read_whole(gid, read))
 
     async def history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
         """A gid's journal from a seq on, in order."""
+
+        def read() -> list[JournalRow]:
+            return whole_rows(self._store, self._store.history(gid, from_seq))
+
+        return await self._read(lambda: _read_whole(gid, read))
+
+    async def stored_history(self, gid: str, from_seq: int = 0) -> list[JournalRow]:
+        """``history`` as it is stored: large payloads by what stands in their place."""
         return await self._read(lambda: self._store.history(gid, from_seq))
 
     async def histories(self, gids: Sequence[str], row_max: int) -> dict[str, list[JournalRow]]:
-        """The journals of several gids, as far as ``row_max`` rows hold them; see ``Store.histories``."""
+        """The journals of several gids as they are stored, as far as ``row_max`` rows hold them.
+
+        See ``Store.histories``, and ``whole`` for their large payloads.
+        """
         return await self._read(lambda: self._store.histories(gids, row_max))
 
+    async def whole(self, gid: str, rows: list[JournalRow]) -> list[JournalRow]:
+        """A history that was read as it is stored, with its payloads; read again if they are not there any more."""
+        if not any(is_in_pieces(row.data) for row in rows):
+            return rows
+        try:
+            return await self._read(lambda: whole_rows(self._store, rows))
+        except PiecesGone:
+            return await self.history(gid)
+
     async def transactions(self, wanted: Filter, *, before_id: int | None, limit: int) -> list[Transaction]:
-        """A page, newest first; ``before_id`` is the id of the last row of the page before."""
+        """A page as it is stored, newest first; ``before_id`` is the id of the last row of the page before."""
         return await self._read(lambda: self._store.transactions(wanted, before_id=before_id, limit=limit))
 
     # --- key-values ---
@@ -338,6 +433,14 @@ class Journal:
         """Forget every transaction and all else but the nodes; for tests, when nothing is being written."""
         await self._ask(self._store.empty, self._commit_limiter)
 
+    async def uncounted(self, node: str, now_at: float, limit: int) -> list[str]:
+        """The ids of payloads in pieces that nobody is writing, or only ``node``; see ``PieceStore.uncounted``."""
+        return await self._node(lambda: self._store.uncounted(node, now_at, limit))
+
+    async def sweep(self, ids: Sequence[str], piece_max: int) -> int:
+        """Let go of those that do not count, and delete some of their pieces; see ``PieceStore.sweep``."""
+        return await self._node(lambda: self._store.sweep(ids, piece_max))
+
     async def ask_node(self, call: Callable[[Store], Answer]) -> Answer:
         """Let the store answer something of the node's own doings: its places, schedules and code."""
         return await self._node(lambda: call(self._store))
@@ -353,6 +456,17 @@ class Journal:
             await trio.lowlevel.checkpoint()
             return call()
         return await trio.to_thread.run_sync(call, limiter=limiter)
+
+
+def _read_whole(gid: str, read: Callable[[], Answer], *, again: int = READ_AGAIN_MAX) -> Answer:
+    try:
+        return read()
+    except PiecesGone as gone:
+        if again:  # another result, or a journal that began anew, may have taken the place of this meanwhile
+            return _read_whole(gid, read, again=again - 1)
+        raise UnreadablePayload(
+            f"transaction {gid} cannot be read: {gone.message}", remedy="Restore the database from a backup."
+        ) from gone
 
 
 def _again(error: Exception) -> Exception:

@@ -13,12 +13,14 @@ from contextlib import contextmanager
 
 import msgspec
 
-from flowtx_engine.journal.checks import conflict_of, kv_conflict_of
+from flowtx_engine.journal.checks import conflict_of, kv_conflict_of, pieces_gone
 from flowtx_engine.journal.errors import ConflictError, JournalClosed
+from flowtx_engine.journal.memory_pieces import MemoryPieces
 from flowtx_engine.journal.memory_places import MemoryPlaces
 from flowtx_engine.journal.places import Admitted, LimitRule
 from flowtx_engine.journal.records import (
     Filter,
+    InPieces,
     JournalRow,
     KvEntry,
     NewTransaction,
@@ -48,6 +50,7 @@ class MemoryStore:
         self._kv_count = 0
         self._loaded: dict[str, frozenset[tuple[str, str]]] = {}
         self._places = MemoryPlaces(self._transactions.__getitem__)
+        self._pieces = MemoryPieces()
         self._schedules: dict[str, CronSchedule] = {}
         self._is_closed = False
 
@@ -62,10 +65,15 @@ class MemoryStore:
             return [self._write(write) for write in writes]
 
     def _write(self, write: Write) -> ConflictError | None:
+        if write.pieces:
+            self._pieces.put(write.pieces)
+            return None
         rows = self._histories.get(write.gid)
         next_seq = None if rows is None else rows[-1].seq + 1
         if write.rows[0].seq != (next_seq or 0):
             return conflict_of(write, next_seq)
+        if not self._pieces.count(write):
+            return pieces_gone(write)
         rows = self._histories.setdefault(write.gid, [])
         rows.extend(write.rows)
         if write.keeps_from is not None:
@@ -214,6 +222,23 @@ class MemoryStore:
         with self._opened():
             return self._places.waiting(gids)
 
+    # --- pieces ---
+
+    def pieces(self, of: InPieces, first: int, limit: int) -> list[bytes]:
+        """See ``PieceStore.pieces``."""
+        with self._opened():
+            return self._pieces.read(of, first, limit)
+
+    def uncounted(self, node: str, now_at: float, limit: int) -> list[str]:
+        """See ``PieceStore.uncounted``."""
+        with self._opened():
+            return self._pieces.uncounted(node, now_at, limit, is_alive=lambda name: self._is_alive(name, now_at))
+
+    def sweep(self, ids: Sequence[str], piece_max: int) -> int:
+        """See ``PieceStore.sweep``."""
+        with self._opened():
+            return self._pieces.sweep(ids, piece_max)
+
     # --- schedules ---
 
     def put_schedule(self, schedule: CronSchedule) -> None:
@@ -307,6 +332,7 @@ class MemoryStore:
             for gid in gids:
                 del self._transactions[gid], self._histories[gid]
                 self._places.forget(gid)
+                self._pieces.forget(gid)
             return len(gids)
 
     def _may_be_asked_for(self, child: Transaction) -> bool:
@@ -323,6 +349,7 @@ class MemoryStore:
             self._unfinished.clear()
             self._histories.clear()
             self._kv.clear()
+            self._pieces = MemoryPieces()
             self._places.clear()
             self._schedules.clear()
 

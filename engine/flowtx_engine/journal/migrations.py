@@ -13,7 +13,17 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, delete, false, insert, inspect, select
 
 from flowtx_engine.journal.errors import SchemaError
-from flowtx_engine.journal.schema import PREFIX, loaded, metadata, places, schedules, schema_version, transactions
+from flowtx_engine.journal.schema import (
+    PREFIX,
+    loaded,
+    metadata,
+    payloads,
+    pieces,
+    places,
+    schedules,
+    schema_version,
+    transactions,
+)
 
 Migration = Callable[[Connection], None]
 
@@ -41,7 +51,13 @@ def add_retention(connection: Connection) -> None:
     index.create(connection)
 
 
-MIGRATIONS: Sequence[Migration] = (add_places_schedules_and_loaded, add_needs_decision, add_retention)
+def add_pieces(connection: Connection) -> None:
+    """Large payloads in pieces; and no more signals_seen, which nothing ever used: a signal's key is in the journal."""
+    metadata.create_all(connection, tables=[payloads, pieces])
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {PREFIX}signals_seen")
+
+
+MIGRATIONS: Sequence[Migration] = (add_places_schedules_and_loaded, add_needs_decision, add_retention, add_pieces)
 """``MIGRATIONS[0]`` leads from version 1 to version 2, and so on.
 
 A step that creates tables whole takes them from ``schema.py`` only until a release has had it; then it keeps its own.

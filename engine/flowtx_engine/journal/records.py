@@ -16,6 +16,10 @@ Status = Literal["prepared", "submitted", "aborting", "succeed", "failed"]
 FINAL: frozenset[str] = frozenset({"succeed", "failed"})
 
 
+PayloadField = Literal["input", "options", "result", "reason", "last_error", "data"]
+"""Where a payload stands: a column of the transaction's row, or the ``data`` of an event."""
+
+
 class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
     """One event as stored: ``data`` is the fact as JSON, ``at`` seconds since the epoch."""
 
@@ -145,18 +149,53 @@ def changed(row: Transaction, change: RowChange) -> Transaction:
     return msgspec.structs.replace(row, **{name: value for name, value in values.items() if value is not msgspec.UNSET})
 
 
+class InPieces(msgspec.Struct, frozen=True, kw_only=True):
+    """A payload that is kept in pieces, and the place it belongs to; ``seq`` is an event's, None for a row's.
+
+    ``size`` is its length in bytes, before any codec. The id is its writer's, and nobody else's ever.
+    """
+
+    id: str
+    gid: str
+    field: PayloadField
+    seq: int | None
+    piece_count: int
+    size: int
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of a payload, numbered from 0. ``node`` writes it, "" is no node; ``at`` is when it began to."""
+
+    of: InPieces
+    number: int
+    data: bytes
+    node: str
+    at: float
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one transaction wants to change at once: all of it happens, or none of it.
 
-    ``rows`` is never empty and its seqs are contiguous; the first is the fence. ``change`` is a ``NewTransaction``
-    exactly when the first seq is 0. ``keeps_from`` is the seq of the row that begins a fresh journal, None for none:
-    the rows before it are let go.
+    The seqs of ``rows`` are contiguous; the first is the fence. ``change`` is a ``NewTransaction`` exactly when the
+    first seq is 0. ``keeps_from`` is the seq of the row that begins a fresh journal, None for none: the rows before it
+    are let go. ``counted`` are the payloads in pieces that it names: they must be coming, and whole, and count from
+    then on. There are no rows exactly when there are ``pieces``, and then there is nothing else; putting a piece that
+    is there already, or whose payload was let go of, changes nothing and is no error.
     """
 
     gid: str
     rows: tuple[JournalRow, ...]
     change: NewTransaction | RowChange | None = None
     keeps_from: int | None = None
+    counted: tuple[InPieces, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+
+    def __str__(self) -> str:
+        """What messages call it."""
+        if self.rows:
+            return f"write of {self.gid!r} at seq {self.rows[0].seq}"
+        numbers = ", ".join(str(piece.number) for piece in self.pieces)
+        return f"write of {self.gid!r}, piece {numbers} of a large payload"
 
 
 class KvEntry(msgspec.Struct, frozen=True, kw_only=True):

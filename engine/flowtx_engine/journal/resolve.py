@@ -14,6 +14,7 @@ import trio
 from flowtx_engine.journal.checks import conflict_of
 from flowtx_engine.journal.errors import ConflictError, JournalClosed, JournalUnavailable
 from flowtx_engine.journal.journal import Journal
+from flowtx_engine.journal.pieces import Large
 from flowtx_engine.journal.records import Write
 
 log = logging.getLogger("flowtx.journal")
@@ -30,20 +31,22 @@ async def append_surely(journal: Journal, write: Write, *, pause_s: float, pause
     """
     pauses = _doubling(pause_s, pause_max_s)
     answer_was_lost = False
-    while True:
-        try:
-            return await _attempt(journal, write, answer_was_lost=answer_was_lost)
-        except JournalClosed:
-            raise
-        except JournalUnavailable as error:
-            answer_was_lost = True
-            pause = next(pauses)
-            # Not a warning: the journal has given one for the whole batch, and there may be thousands waiting here.
-            log.debug("%s at seq %d: %s; looking in %.3g s", write.gid, write.rows[0].seq, error.message, pause)
-        await trio.sleep(pause)
+    cut = journal.cut(write)
+    with journal.under_way(cut):
+        while True:
+            try:
+                return await _attempt(journal, cut, answer_was_lost=answer_was_lost)
+            except JournalClosed:
+                raise
+            except JournalUnavailable as error:
+                answer_was_lost = True
+                pause = next(pauses)
+                # Not a warning: the journal has given one for the whole batch, and there may be thousands waiting here.
+                log.debug("%s: %s; looking in %.3g s", write, error.message, pause)
+            await trio.sleep(pause)
 
 
-async def _attempt(journal: Journal, write: Write, *, answer_was_lost: bool) -> None:
+async def _attempt(journal: Journal, write: Write | Large, *, answer_was_lost: bool) -> None:
     if answer_was_lost and await _is_in(journal, write):
         return
     try:
@@ -54,10 +57,11 @@ async def _attempt(journal: Journal, write: Write, *, answer_was_lost: bool) -> 
             raise
 
 
-async def _is_in(journal: Journal, write: Write) -> bool:
+async def _is_in(journal: Journal, appended: Write | Large) -> bool:
     """True when the write's rows are there, False when nothing is; raises ``ConflictError`` for anything else."""
+    write = appended if isinstance(appended, Write) else appended.write
     kept = tuple(row for row in write.rows if write.keeps_from is None or row.seq >= write.keeps_from)
-    rows = await journal.history(write.gid, write.rows[0].seq)
+    rows = await journal.stored_history(write.gid, write.rows[0].seq)
     if not rows:
         return False
     # What others appended behind ours does not matter: ours are in.

@@ -114,12 +114,26 @@ kv = Table(
     UniqueConstraint("category", "key", name=f"{PREFIX}kv_category_key"),
 )
 
-signals_seen = Table(
-    f"{PREFIX}signals_seen",
+# Payloads that are kept in pieces: whose they are, and whether they count. Under the gid, because the first of a
+# transaction comes before its row.
+payloads = Table(
+    f"{PREFIX}payloads",
     metadata,
-    Column("gid", _gid, primary_key=True),
-    Column("key", _name, primary_key=True),
+    Column("id", _exact(32), primary_key=True),
+    Column("gid", _gid, nullable=False),
+    Column("field", _exact(16), nullable=False),
+    Column("seq", Integer),
+    Column("state", _exact(8), nullable=False),
+    Column("node", _name, nullable=False),
     Column("at", Double, nullable=False),
+)
+
+pieces = Table(
+    f"{PREFIX}pieces",
+    metadata,
+    Column("payload_id", _exact(32), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("data", _blob, nullable=False),
 )
 
 # The limits' places: one a run of a workflow with a limit, while something counts it.
@@ -201,4 +215,7 @@ Index(f"{PREFIX}transactions_created", transactions.c.created_at)
 # Who waits under a key, first come first, and who is counted. Two, because those who are counted are looked for by key.
 Index(f"{PREFIX}places_waiting", places.c.workflow, places.c.admitted_at, places.c.key, places.c.due_at)
 Index(f"{PREFIX}places_of_key", places.c.workflow, places.c.key, places.c.admitted_at)
+# What is to be swept, and what goes with its transaction.
+Index(f"{PREFIX}payloads_state", payloads.c.state)
+Index(f"{PREFIX}payloads_gid", payloads.c.gid)
 Index(f"{PREFIX}schedules_due", schedules.c.next_at)

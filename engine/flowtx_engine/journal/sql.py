@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import SQLAlchemyError
 
-from flowtx_engine.journal import sql_places, sql_prune, sql_schedules
+from flowtx_engine.journal import sql_pieces, sql_places, sql_prune, sql_schedules
 from flowtx_engine.journal import sql_statements as statements
 from flowtx_engine.journal.checks import kv_conflict_of
 from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.migrations import check_version, newest_version, upgrade, version_of
 from flowtx_engine.journal.places import Admitted, LimitRule
-from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
+from flowtx_engine.journal.records import Filter, InPieces, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.sql_commit import put
 from flowtx_engine.journal.sql_connections import Connections
@@ -149,6 +149,23 @@ class SqlStore:
                 for gid, key in connection.execute(sql_places.WAITING_PLACES, some):
                     found[gid] = key
         return found
+
+    # --- pieces ---
+
+    def pieces(self, of: InPieces, first: int, limit: int) -> list[bytes]:
+        """See ``PieceStore.pieces``."""
+        with self._reading() as connection:
+            return sql_pieces.read(connection, of, first, limit)
+
+    def uncounted(self, node: str, now_at: float, limit: int) -> list[str]:
+        """See ``PieceStore.uncounted``."""
+        with self._reading() as connection:
+            return sql_pieces.uncounted(connection, node, now_at, limit)
+
+    def sweep(self, ids: Sequence[str], piece_max: int) -> int:
+        """See ``PieceStore.sweep``."""
+        with self._writing() as connection:
+            return sql_pieces.sweep(connection, ids, piece_max)
 
     # --- schedules ---
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flowtx_engine.journal.records import NewTransaction, RowChange, Write
+from flowtx_engine.journal.records import InPieces, NewTransaction, Piece, RowChange, Write
 
 Row = tuple[object, ...]
 
@@ -20,7 +20,8 @@ Row = tuple[object, ...]
 class Batch:
     """The rows of a regular batch, as the statements in ``sql_statements.py`` take them.
 
-    ``fresh`` are gids whose journal begins anew, and from which seq on it is kept.
+    ``fresh`` are gids whose journal begins anew, and from which seq on it is kept. ``pieces`` go in before all else,
+    ``counted`` are the payloads that must be whole by then.
     """
 
     transactions: list[Row] = field(default_factory=list[Row])
@@ -28,6 +29,8 @@ class Batch:
     journal: list[Row] = field(default_factory=list[Row])
     changes: list[Row] = field(default_factory=list[Row])
     fresh: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    pieces: list[Piece] = field(default_factory=list[Piece])
+    counted: list[InPieces] = field(default_factory=list[InPieces])
 
 
 def batch_of(writes: Sequence[Write]) -> Batch | None:
@@ -37,6 +40,12 @@ def batch_of(writes: Sequence[Write]) -> Batch | None:
     changes: dict[str, RowChange] = {}
     for write in writes:
         gid, rows = write.gid, write.rows
+        if write.pieces:
+            if batch.counted:  # they may be of one of these, and come too late for it
+                return None
+            batch.pieces.extend(write.pieces)
+            continue
+        batch.counted.extend(write.counted)
         first = rows[0].seq
         end = ends.get(gid)
         if end is not None and end != first:

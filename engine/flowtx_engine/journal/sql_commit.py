@@ -1,6 +1,7 @@
 """Putting a batch of writes into the database.
 
-The law of this file: a batch is one database transaction of at most three statements, and costs one fsync. It is tried
+The law of this file: a batch is one database transaction of at most three statements, unless it has to do with large
+payloads, which cost more anyway (``sql_pieces.py``), and costs one fsync. It is tried
 as a whole. When something in it does not fit, all of it is taken back and put in by halves, quarters and so on, each
 under a savepoint, until what does not fit stands alone and is told why. The rest goes in, in order, still with one
 fsync; one misfit among 64 costs some forty statements, where going write by write would cost two hundred.
@@ -14,8 +15,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from flowtx_engine.journal import sql_pieces
 from flowtx_engine.journal import sql_statements as statements
-from flowtx_engine.journal.checks import check_write, conflict_of
+from flowtx_engine.journal.checks import check_write, conflict_of, pieces_gone
 from flowtx_engine.journal.errors import UnstorableWrite
 from flowtx_engine.journal.records import Write
 from flowtx_engine.journal.sql_batch import batch_of
@@ -73,12 +75,18 @@ def _put_all(connection: Connection, writes: Sequence[Write]) -> None:
         statements.update_transactions(batch.changes),
     )
     try:
+        for piece in batch.pieces:
+            sql_pieces.put(connection, piece)
         for text, values, expected_count in filled:
             row_count = connection.exec_driver_sql(text, values).rowcount
             if row_count != expected_count:
                 raise _Misfit(f"{row_count} rows where {expected_count} were expected")
+        for of in batch.counted:
+            if not sql_pieces.count(connection, of):
+                raise _Misfit("pieces are not there")
         for gid, keeps_from in batch.fresh:
             connection.execute(statements.LET_GO, {"gid": gid, "keeps_from": keeps_from})
+            sql_pieces.let_go_before(connection, gid, keeps_from)
     except (DBAPIError, UnicodeError, OverflowError) as error:
         if is_taken(error):
             raise _Misfit("a key is taken") from None
@@ -90,8 +98,11 @@ def _put_all(connection: Connection, writes: Sequence[Write]) -> None:
 def _reason(connection: Connection, write: Write, cause: BaseException | None) -> Exception:
     """Why a single write was kept out."""
     if cause is None:
-        return conflict_of(write, connection.scalar(statements.NEXT_SEQ, {"gid": write.gid}))
-    told = f"write of {write.gid!r} at seq {write.rows[0].seq}, {check_write(write)} bytes of payload: {cause}"
+        next_seq = connection.scalar(statements.NEXT_SEQ, {"gid": write.gid})
+        if write.counted and write.rows[0].seq == (next_seq or 0):
+            return pieces_gone(write)
+        return conflict_of(write, next_seq)
+    told = f"{write}, {check_write(write)} bytes of payload: {cause}"
     refused = UnstorableWrite(told)
     refused.__cause__ = cause
     return refused

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Double, Integer, bindparam, delete, exists, o
 
 from flowtx_engine.journal.records import FINAL
 from flowtx_engine.journal.schema import journal, places, transactions
+from flowtx_engine.journal.sql_pieces import LET_GO_OF_TRANSACTIONS
 
 IDS_MAX = 500
 """How many ids one statement names."""
@@ -49,9 +50,12 @@ _ENDED = (
 _STILL_OVER = select(transactions.c.id).where(transactions.c.id.in_(bindparam("ids", expanding=True)), *_is_over)
 
 # Whatever belongs to a transaction, and the transaction last.
-_DELETE = tuple(
-    delete(column.table).where(column.in_(bindparam("ids", expanding=True)))
-    for column in (journal.c.transaction_id, places.c.transaction_id, transactions.c.id)
+_DELETE = (
+    LET_GO_OF_TRANSACTIONS,  # large payloads go in pieces, a few at a time
+    *(
+        delete(column.table).where(column.in_(bindparam("ids", expanding=True)))
+        for column in (journal.c.transaction_id, places.c.transaction_id, transactions.c.id)
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from flowtx_engine.journal.pieces import PieceStore
 from flowtx_engine.journal.places import PlaceStore
 from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.schedules import ScheduleStore
@@ -20,7 +21,7 @@ WriteResult = Exception | None
 """What became of one write of a batch: None when it is durable, else the error that kept it out."""
 
 
-class Store(PlaceStore, ScheduleStore, Protocol):
+class Store(PlaceStore, ScheduleStore, PieceStore, Protocol):
     """Where a journal lives. Called from worker threads: ``commit`` from one at a time, reads from several."""
 
     is_local: bool
@@ -30,8 +31,9 @@ class Store(PlaceStore, ScheduleStore, Protocol):
         """Make a batch durable in one database transaction; one result a write, in order.
 
         A conflict (``ConflictError``: the seq is taken or the one before it is missing, the gid of a new transaction is
-        taken, or the row of a change is missing) hurts only its own write, and so does a value that the database cannot
-        hold (``UnstorableWrite``). Two writes of one gid may stand in one batch and are applied in order.
+        taken, or the row of a change is missing; ``PiecesGone`` when a payload it counts is not coming, or not whole)
+        hurts only its own write, and so does a value that the database cannot hold (``UnstorableWrite``). Two writes of
+        one gid may stand in one batch and are applied in order.
         Raises ``JournalUnavailable`` when the outcome of the whole batch is unknown or nothing could be written.
         """
         ...

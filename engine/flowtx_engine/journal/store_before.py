@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flowtx_engine.journal.places import Admitted, LimitRule
-from flowtx_engine.journal.records import Filter, JournalRow, KvEntry, Transaction, Write
+from flowtx_engine.journal.records import Filter, InPieces, JournalRow, KvEntry, Transaction, Write
 from flowtx_engine.journal.schedules import CronSchedule, Tick
 from flowtx_engine.journal.store import Store, WriteResult
 
@@ -129,6 +129,18 @@ class StoreBefore:
     def tick(self, tick: Tick) -> bool:
         """See ``ScheduleStore.tick``."""
         return self._store.tick(tick)
+
+    def pieces(self, of: InPieces, first: int, limit: int) -> list[bytes]:
+        """See ``PieceStore.pieces``."""
+        return self._store.pieces(of, first, limit)
+
+    def uncounted(self, node: str, now_at: float, limit: int) -> list[str]:
+        """See ``PieceStore.uncounted``."""
+        return self._store.uncounted(node, now_at, limit)
+
+    def sweep(self, ids: Sequence[str], piece_max: int) -> int:
+        """See ``PieceStore.sweep``."""
+        return self._store.sweep(ids, piece_max)
 
     def close(self) -> None:
         """See ``Store.close``."""

@@ -13,6 +13,7 @@ import trio
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.codec import is_encoded, refuse_encoded_row
 from flowtx_engine.journal.errors import ConflictError
+from flowtx_engine.journal.pieces import is_in_pieces
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
 from flowtx_engine.kernel.events import Event, External, Parked
@@ -194,8 +195,11 @@ class Driver:
         self._run.rebuild(self.transaction, [event_of(row) for row in rows])
 
     async def _check_readable(self) -> None:
-        """A claimed row is as it is stored when its codec failed; raises ``UnreadablePayload`` if it still does."""
-        if is_encoded(self.transaction.input):
+        """A claimed row is as it is stored if its input is large, or its codec failed.
+
+        Raises ``UnreadablePayload`` if it still does.
+        """
+        if is_encoded(self.transaction.input) or is_in_pieces(self.transaction.input):
             self.transaction = await self._must_have()
             refuse_encoded_row(self.transaction)
 

@@ -9,6 +9,7 @@ import msgspec
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_engine.journal.codec import PayloadContext, is_encoded, refuse_encoded, stored_head
 from flowtx_engine.journal.errors import SchemaError, UnreadablePayload
+from flowtx_engine.journal.pieces import head_of_pieces, is_in_pieces
 from flowtx_engine.journal.records import JournalRow
 from flowtx_engine.kernel.events import (
     Began,
@@ -56,13 +57,13 @@ def event_of(row: JournalRow) -> Event:
 
 
 def event_in_clear(row: JournalRow) -> Event:
-    """What can be read of a stored event without its codec: all but arguments, values and texts of errors.
+    """What can be read of a stored event without its codec and its pieces: no arguments, values and texts of errors.
 
     Raises as ``event_of`` does, for an encoded event only when nothing but its kind stands in clear.
     """
-    if not is_encoded(row.data):
+    if not is_encoded(row.data) and not is_in_pieces(row.data):
         return event_of(row)
-    head = stored_head(row.data)
+    head = stored_head(row.data) if is_encoded(row.data) else head_of_pieces(row.data)
     if not head:
         raise UnreadablePayload(f"transaction {row.gid}: event {row.seq} of kind {row.kind!r} is encoded as a whole")
     return event_of(msgspec.structs.replace(row, data=head))

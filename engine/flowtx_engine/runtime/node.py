@@ -27,6 +27,7 @@ from flowtx_engine.runtime.registry import Registry
 from flowtx_engine.runtime.retention import Pruner
 from flowtx_engine.runtime.schedules import Ticker
 from flowtx_engine.runtime.stuck import STUCK, LostError, say_stuck
+from flowtx_engine.runtime.sweeping import sweep_for_ever
 from flowtx_engine.runtime.tools import Tools
 
 log = logging.getLogger("flowtx.node")
@@ -76,12 +77,14 @@ class Node:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the node until it is cancelled: drive, recover, beat. Cancelling it is a crash; see ``shut_down``."""
         async with trio.open_nursery() as nursery:
+            self._tools.journal.node = self._tools.node
             await nursery.start(self._tools.journal.serve)
             await self._beat()
             try:
                 async with trio.open_nursery() as drivers:
                     self._drivers = drivers
                     drivers.start_soon(self._beat_for_ever)
+                    drivers.start_soon(sweep_for_ever, self._tools)
                     drivers.start_soon(self._claim_for_ever)
                     drivers.start_soon(self.ticker.serve)
                     drivers.start_soon(self.pruner.serve)

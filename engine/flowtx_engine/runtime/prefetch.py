@@ -45,4 +45,4 @@ class Prefetch:
 async def history_of(journal: Journal, gid: str, prefetch: Prefetch | None) -> list[JournalRow]:
     """A history as it was prefetched, else as it is now."""
     found = await prefetch.take(gid) if prefetch is not None else None
-    return found if found is not None else await journal.history(gid)
+    return await journal.whole(gid, found) if found is not None else await journal.history(gid)

@@ -27,8 +27,8 @@ STUCK = (NondeterminismError, SchemaError, TooLongError, UnreadablePayload, Unst
 async def say_stuck(tools: Tools, gid: str, error: Exception) -> None:
     """Note in a run's journal, once, why it cannot go on; nothing is performed and it stays as it is."""
     reason = str(error)
-    history = await tools.journal.history(gid)
-    last = event_of(history[-1])
+    stored = await tools.journal.stored_history(gid)
+    last = event_of((await tools.journal.whole(gid, stored[-1:]))[-1])
     if isinstance(last.fact, Parked) and last.fact.reason == reason:
         return
     at = max(tools.clock.now_at(), last.at)

@@ -14,6 +14,7 @@ from flowtx.testing.journal_writes import WORKFLOW, begin, end, step
 from flowtx_engine.journal.errors import ConflictError, JournalClosed, JournalUnavailable
 from flowtx_engine.journal.journal import BATCH_BYTES_MAX, Journal
 from flowtx_engine.journal.memory import MemoryStore
+from flowtx_engine.journal.pieces import PIECE_BYTES
 from flowtx_engine.journal.records import Filter, JournalRow, Write
 from flowtx_engine.journal.sql import open_sqlite
 from flowtx_engine.journal.store import Store, WriteResult
@@ -43,9 +44,9 @@ class Gate(MemoryStore):
 
 
 @asynccontextmanager
-async def serving(store: Store, *, batch_max: int = 512) -> AsyncGenerator[Journal]:
+async def serving(store: Store, *, batch_max: int = 512, piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[Journal]:
     """A journal with its committer, closed at the end."""
-    journal = Journal(store, batch_max=batch_max)
+    journal = Journal(store, batch_max=batch_max, piece_bytes=piece_bytes)
     async with trio.open_nursery() as nursery:
         await nursery.start(journal.serve)
         await trio.testing.wait_all_tasks_blocked()
@@ -116,7 +117,7 @@ async def test_writes_are_taken_first_come_first_served_and_no_more_than_a_batch
 async def test_a_batch_holds_no_more_bytes_than_its_limit_but_always_one_write() -> None:
     store = Gate()
     half = bytes(BATCH_BYTES_MAX // 2 + 1)
-    async with serving(store) as journal, trio.open_nursery() as appenders:
+    async with serving(store, piece_bytes=2 * len(half)) as journal, trio.open_nursery() as appenders:
         appenders.start_soon(journal.append, begin("first", input=2 * half))
         await store.wait_until_busy()
         for number in range(3):

@@ -21,6 +21,7 @@ from flowtx_engine.journal.records import Filter, NewPlace, RowChange
 from flowtx_engine.journal.schema import metadata
 from flowtx_engine.journal.sql import Upgrade, open_sqlite, upgrade_store
 from flowtx_engine.journal.sqlite_file import sqlite_file
+from flowtx_engine.journal.whole import WholeStore
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 """For children: they find what this process finds."""
@@ -74,7 +75,13 @@ def test_an_older_schema_goes_through_the_steps_it_has_not_seen_and_keeps_its_ro
         assert connection.scalar(text("SELECT gid FROM flowtx_transactions")) == "g"
 
 
+WITHOUT_PIECES = (
+    "DROP TABLE flowtx_pieces",
+    "DROP TABLE flowtx_payloads",
+    "CREATE TABLE flowtx_signals_seen (gid TEXT, key TEXT, at DOUBLE)",
+)
 WITHOUT_RETENTION = (
+    *WITHOUT_PIECES,
     "DROP INDEX flowtx_transactions_finished",
     "ALTER TABLE flowtx_transactions DROP COLUMN begun_by",
 )
@@ -107,6 +114,20 @@ def test_the_third_schema_learns_of_retention_and_keeps_its_rows(path: Path) -> 
         assert [row.begun_by for row in store.transactions(Filter(), before_id=None, limit=9)] == ["", ""]
         assert store.prune(1e12, 9) == 1
         assert store.transaction("g") is not None
+
+
+def test_the_fourth_schema_learns_of_pieces_and_forgets_what_nothing_used(path: Path) -> None:
+    with closing(open_sqlite(f"sqlite:///{path}")) as store:
+        store.commit([begin("g")])
+    run(path, *WITHOUT_PIECES, "UPDATE flowtx_schema_version SET version = 4")
+    assert upgrade_store(f"sqlite:///{path}") == Upgrade(before=4, after=newest_version())
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'flowtx_signals_seen'").fetchall() == []
+    with closing(open_sqlite(f"sqlite:///{path}", migrate=False)) as store:
+        assert store.transaction("g") is not None
+        whole = WholeStore(store, piece_bytes=2)
+        assert whole.commit([step("g", 1, data=b"12345")]) == [None]
+        assert [row.data for row in whole.history("g", 1)] == [b"12345"]
 
 
 def test_the_first_schema_gets_limits_and_schedules_and_keeps_its_rows(path: Path) -> None:
