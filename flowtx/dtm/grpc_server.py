@@ -4,7 +4,8 @@ The law of this file: it carries calls and answers and decides nothing. Every ca
 when the server ends meanwhile; when it has ended, none of its threads is left.
 
 grpcio knows no event loop but asyncio's. Its threads hand a call over to a trio task and wait for the answer; an idle
-one costs little, and so there may be many: a call that waits for a transaction's result keeps its thread.
+one costs little, and so there may be many: a call that waits for a transaction's result keeps its thread. A caller that
+goes away gives it back at once. Reflection has threads of its own, because each of its streams keeps one until it ends.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from threading import Event
+from typing import Any
 
 import grpc
 import trio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from flowtx.dtm.arrivals import arrive
 from flowtx.dtm.grpc_api import METHODS, Method, Status, answer
@@ -32,6 +34,9 @@ THREADS_MAX = 200
 """Calls that are carried out at once; more wait their turn."""
 CALLS_MAX = 2_000
 """Calls that are carried out or wait; more are refused with RESOURCE_EXHAUSTED."""
+
+REFLECTION_THREADS_MAX = 4
+"""Streams of the reflection service that are answered at once; more wait their turn."""
 
 LINGER_S = 0.5
 """How long answers may be on their way to their callers when all calls have been carried out and the server ends."""
@@ -70,12 +75,13 @@ async def open_grpc_server(desk: Desk, settings: Settings) -> AsyncGenerator[Grp
     Raises ``BindError`` when the address cannot be used.
     """
     threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="flowtx-grpc")
+    reflecting = ThreadPoolExecutor(REFLECTION_THREADS_MAX, thread_name_prefix="flowtx-grpc-reflection")
     server = grpc.server(threads, options=_options_of(settings), maximum_concurrent_rpcs=CALLS_MAX)
     address = _listen(server, settings.grpc_bind)
     raised: Exception | None = None
     async with trio.open_nursery() as calls:
         dispatcher = _Dispatcher(desk, calls)
-        opened = GrpcServer(server, _add_services(server, dispatcher), address)
+        opened = GrpcServer(server, _add_services(server, dispatcher, reflecting), address)
         server.start()
         try:
             yield opened
@@ -94,7 +100,8 @@ async def open_grpc_server(desk: Desk, settings: Settings) -> AsyncGenerator[Grp
                 # Not for ever: grpcio never has done with a stream of health or reflection whose message it cannot
                 # read. Nothing of it is under way any more.
                 await trio.to_thread.run_sync(stopped.wait, LINGER_S)
-                await trio.to_thread.run_sync(threads.shutdown)
+                for pool in (threads, reflecting):
+                    await trio.to_thread.run_sync(pool.shutdown)
     if raised is not None:
         raise raised
 
@@ -107,6 +114,7 @@ class _Dispatcher(grpc.GenericRpcHandler):
         self._calls = calls
         self._token = trio.lowlevel.current_trio_token()
         self._is_closed = False
+        self._scopes: dict[Future[Status], trio.CancelScope] = {}
         self._under_way_count = 0
         self._all_done = trio.Event()
 
@@ -126,10 +134,22 @@ class _Dispatcher(grpc.GenericRpcHandler):
         metadata = context.invocation_metadata()
         arrived = next((str(value) for name, value in metadata if name == "traceparent"), "")
         self._token.run_sync_soon(self._accept, arrived, api, method, message, promised)
+        if not context.add_callback(partial(self._end, promised)):
+            self._end(promised)  # it has ended already
         status = promised.result()
         context.set_code(grpc.StatusCode[status.code])
         context.set_details(status.details)
         return status.reply
+
+    def _end(self, promised: Future[Status]) -> None:
+        """In a thread: a call has ended, and if that is because its caller went away, nobody waits for its answer."""
+        if not promised.done():
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._give_up, promised)
+
+    def _give_up(self, promised: Future[Status]) -> None:
+        if scope := self._scopes.get(promised):
+            scope.cancel()
 
     def _accept(self, arrived: str, api: str, method: Method, message: bytes, promised: Future[Status]) -> None:
         if self._is_closed:
@@ -143,8 +163,10 @@ class _Dispatcher(grpc.GenericRpcHandler):
         status = GOING  # what is said when this task is cancelled
         began_at = time.perf_counter()
         try:
-            status = await answer(method, self._desk, message)
+            with trio.CancelScope() as self._scopes[promised]:
+                status = await answer(method, self._desk, message)
         finally:
+            del self._scopes[promised]
             promised.set_result(status)
             self._desk.served("grpc", api, HTTP_STATUSES.get(status.code, 500), time.perf_counter() - began_at)
             self._under_way_count -= 1
@@ -186,7 +208,9 @@ def _listen(server: grpc.Server, bind: str) -> str:
         raise BindError(bind, "the address is in use, or is not this machine's", setting="grpc_bind") from error
 
 
-def _add_services(server: grpc.Server, dispatcher: _Dispatcher) -> health.HealthServicer:
+def _add_services(
+    server: grpc.Server, dispatcher: _Dispatcher, reflecting: ThreadPoolExecutor
+) -> health.HealthServicer:
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for service in ("", SERVICE):
@@ -196,5 +220,11 @@ def _add_services(server: grpc.Server, dispatcher: _Dispatcher) -> health.Health
     for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
         reflected.AddSerializedFile(file.serialized_pb)
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server, pool=reflected)
+    reflector: Any = reflection.ReflectionServicer(names, pool=reflected)
+    # grpcio looks for the threads at the function itself; a partial is this server's own.
+    answering: Any = partial(reflector.ServerReflectionInfo)
+    answering.experimental_thread_pool = reflecting
+    reflector.ServerReflectionInfo = answering
+    add: Any = getattr(reflection_pb2_grpc, "add_ServerReflectionServicer_to_server")  # noqa: B009 - it has no types
+    add(reflector, server)
     return servicer
