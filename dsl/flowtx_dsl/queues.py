@@ -70,6 +70,20 @@ class _Wrong(Exception):
     """What is wrong with a path."""
 
 
+def _amqp_place(segments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    if len(segments) != 3:
+        raise _Wrong(f"its path has {len(segments)} segments, expected three: virtual host, exchange and routing key")
+    vhost, exchange, key = segments
+    if not vhost:
+        raise _Wrong("its virtual host is empty; write %2F for the one that is called /")
+    if not exchange and not key:
+        raise _Wrong("its exchange and its routing key are both empty; with the default exchange, the key is the queue")
+    for name in segments:
+        if len(name.encode()) > SHORT_STRING_MAX:
+            raise _Wrong(f"a name in it has {len(name.encode())} bytes, expected at most {SHORT_STRING_MAX}")
+    return vhost, (exchange, key)
+
+
 def _nats_place(segments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if len(segments) != 1:
         raise _Wrong(f"its path has {len(segments)} segments, expected one: a subject, whose tokens dots divide")
@@ -95,6 +109,15 @@ def _redis_place(segments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return str(int(database)), (key,)
 
 
+AMQP = Broker(
+    name="amqp",
+    port=5672,
+    tls_port=5671,
+    library="aiormq",
+    extra="amqp",
+    example="amqp://host:5672/%2F/exchange/orders.new",
+    realm_and_place=_amqp_place,
+)
 NATS = Broker(
     name="nats",
     port=4222,
@@ -114,9 +137,11 @@ REDIS = Broker(
     realm_and_place=_redis_place,
 )
 
-BROKERS: Mapping[str, Broker] = {broker.name: broker for broker in (NATS, REDIS)}
+BROKERS: Mapping[str, Broker] = {broker.name: broker for broker in (AMQP, NATS, REDIS)}
 """The kinds of brokers by name."""
 SCHEMES: Mapping[str, tuple[Broker, bool]] = {
+    "amqp": (AMQP, False),
+    "amqps": (AMQP, True),
     "nats": (NATS, False),
     "nats+tls": (NATS, True),
     "tls": (NATS, True),  # as NATS itself writes it

@@ -95,7 +95,10 @@ def json_rpc(
 
 
 def queue(url: str, *, headers: Headers | None = None) -> QueueTarget[None]:
-    """A step's target: a message queue, ``nats://host:4222/subject`` or ``redis://host:6379/0/stream-key``.
+    """A step's target: a message queue.
+
+    ``amqp://host/vhost/exchange/routing-key``, ``nats://host/subject`` or ``redis://host/0/stream-key``; each may name
+    user, password and port, and has a scheme for TLS: ``amqps``, ``nats+tls``, ``rediss``.
 
     A protobuf message or ``bytes`` are the message as they are, everything else travels as JSON. The step has succeeded
     when the broker has taken the message, durably as it means that, and its result is None; all else is a fault and

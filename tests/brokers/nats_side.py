@@ -38,18 +38,19 @@ class NatsSide(Side):
         return f"{self.url}/nobody.listens", "no stream of JetStream takes the subject nobody.listens"
 
     def full(self) -> Full:
-        url = self.make_queue("full-one")
-        config = StreamConfig(name="full-one", subjects=["full-one.new"], max_msgs=1, discard=DiscardPolicy.NEW)
+        url = self.queue()
+        subject = urlsplit(url).path.removeprefix("/")
+        name = subject.removesuffix(".new")
+        config = StreamConfig(name=name, subjects=[subject], max_msgs=1, discard=DiscardPolicy.NEW)
 
         async def fill(stream: JetStreamContext) -> None:
             await _untyped(stream).update_stream(config)
-            await stream.publish("full-one.new", b"the one there is room for")
-
-        self._run(fill)
+            await stream.publish(subject, b"the one there is room for")
 
         def make_room() -> None:
-            self._run(lambda stream: stream.purge_stream("full-one"))
+            self._run(lambda stream: stream.purge_stream(name))
 
+        self._run(fill)
         return Full(url, "maximum messages exceeded", make_room)
 
     def received(self, url: str) -> list[Received]:

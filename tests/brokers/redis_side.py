@@ -20,6 +20,7 @@ class RedisSide(Side):
     variable = "FLOWTX_TEST_REDIS_URL"
     program = "redis-server"
     package = "redis-server"
+    fills_a_queue = False
 
     def make_queue(self, name: str) -> str:
         return f"{self.url}/{name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -47,6 +48,8 @@ class Side(ABC):
     variable: str
     program: str
     package: str
+    fills_a_queue = True
+    """Whether ``full`` is about one queue, so that others may use the broker meanwhile."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -83,6 +86,10 @@ class Side(ABC):
     def command(cls, port: int, folder: Path) -> list[str]:
         """What starts a broker of one's own, which keeps what it has confirmed in ``folder``."""
 
+    @classmethod  # noqa: B027 - of most kinds nothing is left
+    def end(cls, folder: Path) -> None:
+        """End what is left of a broker that was killed."""
+
     @classmethod
     @abstractmethod
     def at(cls, port: int) -> Side:
@@ -105,7 +112,8 @@ class BrokerProcess:
     def start(self) -> Side:
         """Start it and wait until it can be spoken to."""
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.kind.command(self.port, self.folder), stdout=log, stderr=log)
+            command = self.kind.command(self.port, self.folder)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         side = self.kind.at(self.port)
         until = time.monotonic() + READY_MAX_S
         while not side.is_up():
@@ -117,9 +125,10 @@ class BrokerProcess:
     def kill(self) -> None:
         """``kill -9`` it, in the middle of whatever it does."""
         if self.process is not None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+            self.kind.end(self.folder)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from flowtx_dsl.targets import QueueTarget
 from tests.brokers.missing import hide_libraries
 
 PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
-PATHS = {"nats": "/orders.new", "redis": "/0/orders"}
+PATHS = {"amqp": "/%2F/exchange/orders.new", "nats": "/orders.new", "redis": "/0/orders"}
 SECRET = "geheim-7391"
 
 
@@ -79,6 +79,12 @@ def test_no_password_stands_in_any_refusal_or_repr(user: str, mark: str, path: s
     [
         ("kafka://h/topic", "its scheme is none of "),
         ("redis:///0/orders", "it is no URL of scheme, host, port and path"),
+        ("amqp://h", "its path has 0 segments, expected three"),
+        ("amqp://h/%2F/orders", "its path has 2 segments, expected three"),
+        ("amqp://h//exchange/key", "write %2F for the one that is called /"),
+        ("amqp://h/%2F//", "its exchange and its routing key are both empty"),
+        (f"amqp://h/%2F/{'x' * 256}/key", "a name in it has 256 bytes, expected at most 255"),
+        (f"amqp://h/%2F/x/{'%C3%BC' * 128}", "a name in it has 256 bytes"),
         ("nats://h", "its path has 0 segments, expected one"),
         ("nats://h/a/b", "its path has 2 segments, expected one"),
         ("nats://h/", "its subject is ''"),

@@ -7,7 +7,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 # Only a server or a test needs these; they would double the time of `import flowtx`.
-HEAVY = {"click", "grpc", "hypercorn", "hypothesis", "nats", "quart", "quart_trio", "redis", "rich", "sqlalchemy"}
+HEAVY = {
+    "aiormq",
+    "click",
+    "grpc",
+    "hypercorn",
+    "hypothesis",
+    "nats",
+    "quart",
+    "quart_trio",
+    "redis",
+    "rich",
+    "sqlalchemy",
+}
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:

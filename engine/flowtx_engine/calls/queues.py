@@ -50,6 +50,12 @@ class Connection(Lossy, Protocol):
 Open = Callable[[QueueAddress, QueueLimits], Awaitable[Connection]]
 
 
+def _amqp() -> Open:
+    from flowtx_engine.calls.queue_amqp import open_amqp  # noqa: PLC0415 - optional, and loaded by the first message
+
+    return open_amqp
+
+
 def _nats() -> Open:
     from flowtx_engine.calls.queue_nats import open_nats  # noqa: PLC0415 - optional, and loaded by the first message
 
@@ -62,7 +68,7 @@ def _redis() -> Open:
     return open_redis
 
 
-OPENERS: Mapping[str, Callable[[], Open]] = {"nats": _nats, "redis": _redis}
+OPENERS: Mapping[str, Callable[[], Open]] = {"amqp": _amqp, "nats": _nats, "redis": _redis}
 """What loads a broker's library, and gives what opens a connection, by the kind of broker."""
 
 

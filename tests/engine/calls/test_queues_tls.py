@@ -14,6 +14,7 @@ import trustme
 from flowtx_dsl.queues import parse_queue_url
 from flowtx_engine.calls.queue_types import QueueFault, QueueMessage
 from flowtx_engine.calls.queues import Queues
+from tests.brokers.amqp_side import AmqpSide
 from tests.brokers.nats_side import NatsSide
 from tests.brokers.redis_side import RedisSide
 from tests.brokers.side import Side, own_broker
@@ -52,7 +53,20 @@ class NatsWithTls(NatsSide):
         return [*super().command(port, folder), "--config", str(folder / "config")]
 
 
+class AmqpWithTls(AmqpSide):
+    """RabbitMQ with a second port for TLS."""
+
+    @classmethod
+    def command(cls, port: int, folder: Path) -> list[str]:
+        command, second = super().command(port, folder), free_port()
+        (folder / "tls-port").write_text(str(second))
+        files = f"ssl_options.certfile = {folder}/cert\nssl_options.keyfile = {folder}/key\n"
+        (folder / "rabbitmq.conf").write_text(f"listeners.ssl.1 = 127.0.0.1:{second}\n{files}")
+        return command
+
+
 KINDS: dict[str, tuple[type[Side], Callable[[str], str]]] = {
+    "amqp": (AmqpWithTls, lambda url: url.replace("amqp://", "amqps://")),
     "redis": (RedisWithTls, lambda url: url.replace("redis://", "rediss://")),
     "nats": (NatsWithTls, lambda url: url.replace("nats://", "nats+tls://")),
     "nats as it writes it": (NatsWithTls, lambda url: url.replace("nats://", "tls://")),
