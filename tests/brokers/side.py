@@ -15,7 +15,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -125,7 +125,8 @@ class BrokerProcess:
     def kill(self) -> None:
         """``kill -9`` it, in the middle of whatever it does."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself, which whoever waits for it says
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
             self.kind.end(self.folder)

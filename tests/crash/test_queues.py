@@ -88,6 +88,8 @@ async def test_a_broker_killed_in_mid_stream_has_every_message_at_the_end(
         with trio.fail_after(ENDS_MAX_S):
             for number in range(MESSAGE_COUNT):
                 await until(client, server, f"q-{number}", "succeed")
+    if userinfo := url.partition("://")[2].partition("@")[0] if "@" in url else "":
+        assert f"{userinfo}@" not in (tmp_path / "log").read_text(), "credentials in the log"
     found = await trio.to_thread.run_sync(side.received, url)
     bodies: dict[str, bytes] = {}
     for each in found:

@@ -15,6 +15,7 @@ from flowtx.client.async_client import AsyncDtmClient
 from flowtx.client.barrier import Barrier
 from flowtx.client.barrier_upkeep import create_table
 from flowtx.client.errors import Duplicated, ServerRefused, ServerUnreachable
+from flowtx.client.exchanges import ClientAnswer, ClientRequest
 from flowtx.client.message import Message, MessageStep, topic
 from flowtx.client.options import Options
 from flowtx.client.sync_client import DtmClient
@@ -240,3 +241,17 @@ def test_a_message_that_no_server_can_send_as_meant_is_refused() -> None:
         Message(gid="a;b", steps=())
     with pytest.raises(PayloadError, match="payload of step 0 of message m-1 cannot be sent as JSON"):
         dtm.submit(Message(gid="m-1", steps=(MessageStep(action="http://a", payload=object()),)))
+    with pytest.raises(WorkflowError, match="no message can be sent to 'redis://\\*\\*\\*@h/orders'"):
+        dtm.submit(Message(gid="m-1", steps=(MessageStep(action="redis://ann:secret@h/orders"),)))
+
+
+def test_a_message_may_go_to_a_queue_whatever_the_way_to_the_server(dtm_server: GenuineDtm) -> None:
+    sent: list[bytes] = []
+
+    def send(request: ClientRequest) -> ClientAnswer:
+        sent.append(request.body)
+        return ClientAnswer(status=200, body=b'{"dtm_result":"SUCCESS"}')
+
+    dtm = DtmClient(dtm_server.url, send=send)
+    dtm.submit(Message(gid="m-1", steps=(MessageStep(action="redis://h/0/orders"),)))
+    assert b'"action":"redis://h/0/orders"' in sent[0].replace(b" ", b"")
