@@ -80,7 +80,7 @@ async def serve(
                 begin_grpc_stop()  # at the same time as Hypercorn's end, so that one grace period is enough
 
             if control is not None:
-                control_app = make_control_app(engine.by_hand())
+                control_app = make_control_app(engine.by_hand(), wait_told=watch.wait_told)
                 beside.start_soon(serve_app, control_app, hypercorn_config(settings), control, trio.sleep_forever)
                 say_test_mode(url_of(control))
             pages = {**PAGES, METRICS_PATH: lambda: Answer(200, watch.metrics.text(), CONTENT_TYPE)}

@@ -6,6 +6,7 @@ address and nowhere else, because whoever reaches it can empty the database.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -50,8 +51,11 @@ class CronOnceBody(_Body, frozen=True, kw_only=True):
 BodyT = TypeVar("BodyT", bound=_Body)
 
 
-def make_control_app(hand: ByHand) -> QuartTrio:
-    """The application that serves the control API of an engine."""
+def make_control_app(hand: ByHand, *, wait_told: Callable[[], Awaitable[None]]) -> QuartTrio:
+    """The application that serves the control API of an engine.
+
+    ``wait_told`` returns when everybody knows who is told of rounds: DTM tells them within the round (spec 3.7).
+    """
     app = QuartTrio("flowtx-test-mode", static_folder=None)
     app.register_error_handler(msgspec.MsgspecError, _bad_request)
 
@@ -81,12 +85,15 @@ def make_control_app(hand: ByHand) -> QuartTrio:
     async def cron_once() -> Response:
         body = await _read(CronOnceBody)
         done = await hand.cron_once(now_ahead_s=body.now_forward_ms / 1000, due_ahead_s=body.cron_forward_ms / 1000)
+        await wait_told()
         return _answer({"gid": done.gid, "error": done.error})
 
     @app.get("/processed")
     async def processed() -> Response:
         wait_ms = msgspec.convert(request.args.get("wait_ms", "0"), Milliseconds, strict=False)
-        return _answer({"gids": await hand.processed(wait_s=min(wait_ms / 1000, WAIT_MAX_S))})
+        gids = await hand.processed(wait_s=min(wait_ms / 1000, WAIT_MAX_S))
+        await wait_told()
+        return _answer({"gids": gids})
 
     @app.post("/topics/refresh")
     async def refresh_topics() -> Response:

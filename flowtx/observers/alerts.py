@@ -45,6 +45,9 @@ class Alerts(Observer):
         self._timeout_s = timeout_s
         self._transport = transport
         self._put, self._queue = trio.open_memory_channel[Alert](QUEUE_MAX)
+        self._unsent_count = 0
+        self._all_sent = trio.Event()
+        self._all_sent.set()
 
     def faulted(self, fault: Fault) -> None:
         """See ``Observer.faulted``."""
@@ -55,9 +58,16 @@ class Alerts(Observer):
         )
         try:
             self._put.send_nowait(alert)
+            self._unsent_count += 1
+            if self._all_sent.is_set():
+                self._all_sent = trio.Event()
         except trio.WouldBlock:
             self.counts["dropped"] += 1
             log.warning("an alert was dropped: %d wait for the web hook already", QUEUE_MAX, extra={"gid": fault.gid})
+
+    async def wait_sent(self) -> None:
+        """Return when the hook was told of all there was, or did not answer in time; for tests, which look there."""
+        await self._all_sent.wait()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send what is queued, until cancelled."""
@@ -70,6 +80,9 @@ class Alerts(Observer):
         async for alert in self._queue:
             why = await self._send(alert)
             self.counts["failed" if why else "sent"] += 1
+            self._unsent_count -= 1
+            if not self._unsent_count:
+                self._all_sent.set()
             if why:
                 # Not the URL: it may be what lets one in.
                 log.warning("the web hook did not take an alert: %s", why, extra={"gid": alert.gid})

@@ -46,6 +46,11 @@ class Watch:
         self._tally.served(kind, api, status, elapsed_s)
         log_request(kind, api, status, elapsed_s)
 
+    async def wait_told(self) -> None:
+        """Return when the web hook was told of all there was, if there is a hook."""
+        if self._alerts is not None:
+            await self._alerts.wait_sent()
+
     async def serve(self) -> None:
         """Do what takes time, until cancelled."""
         async with self._http:

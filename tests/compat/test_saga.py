@@ -108,6 +108,21 @@ async def test_084_a_repeated_submit_is_acknowledged_while_it_runs_and_refused_a
     assert again.json == {"dtm_result": "FAILURE", "message": "current status 'succeed', cannot sumbmit. FAILURE"}
 
 
+async def test_084_a_repeated_submit_calls_now_what_waits_for_its_next_attempt(
+    clocked: Dtm, participant: Participant
+) -> None:
+    # Nothing that looks for due work runs here: the request itself makes the call.
+    participant.replies("/a", Reply(status=425), Reply())
+    order = saga(participant, "/a", "/b")
+    assert (await clocked.post("submit", order)).body == SUCCESS
+    await participant.until_called("/a")
+    while not (await clocked.transaction(order["gid"])).get("last_error"):  # noqa: ASYNC110 - seen through a socket
+        await trio.sleep(0.01)
+    assert (await clocked.post("submit", order)).body == SUCCESS
+    await clocked.until(order["gid"], "succeed", timeout_s=30)
+    assert participant.paths == ["/a", "/a", "/b"]
+
+
 async def test_084_a_repeated_submit_of_one_that_turned_round_is_refused(dtm: Dtm, participant: Participant) -> None:
     participant.replies("/a", REFUSES)
     participant.replies("/a-undo", FAILS)

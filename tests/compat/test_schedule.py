@@ -34,8 +34,12 @@ async def resting(dtm: Dtm, participant: Participant, retry_interval: int, count
 async def test_033_a_finished_saga_is_reset_without_effect(clocked: Dtm, participant: Participant) -> None:
     order = saga(participant, "/a", wait_result=True)
     await clocked.post("submit", order)
+    before = await clocked.transaction(order["gid"])
     answer = await clocked.post("resetNextCronTime", {"gid": order["gid"]})
     assert (answer.status, answer.body) == (200, SUCCESS)
+    after = await clocked.transaction(order["gid"])
+    assert after["next_cron_time"] != before["next_cron_time"]
+    assert abs(due_in_s(after)) < 3
     await clocked.check_nothing_is_due(due_in_s=1_000_000)
     assert participant.paths == ["/a"]
 

@@ -54,7 +54,9 @@ async def _waiting(desk: Desk, after_at: float, limit: int) -> list[str]:
 def _decide(row: Transaction, events: list[Event]) -> Told | None:
     if row.is_final:
         return None
+    told = hastened(row)
+    facts = told.facts if told is not None else ()
     if row.workflow == callback.name:  # its next call may not have begun at all
-        facts = told.facts if (told := hastened(row)) else ()
-        return Told(facts=(fact_of(Word(kind="hurry")), *facts), is_hastening=True)
-    return hastened(row)
+        facts = (fact_of(Word(kind="hurry")), *facts)
+    # They are due now, and recovery makes them: as with DTM, this request makes none itself.
+    return Told(facts=facts, is_hastening=True) if facts else None

@@ -19,14 +19,14 @@ async def query(desk: Desk, gid: str) -> Outcome:
         return Done(QueryView(branches=[], transaction=None))
     # The row first: events that are newer than it show a branch done, never one undone that the row counts on.
     events = await desk.engine.history(gid)
-    return Done(QueryView(branches=branch_views(row, events), transaction=view_transaction(row)))
+    return Done(QueryView(branches=branch_views(row, events), transaction=view_transaction(row, desk.engine.now_at())))
 
 
 async def list_transactions(desk: Desk, request: ListRequest) -> Outcome:
     """One transaction by gid, or a page of them, newest first (all)."""
     if request.gid:
         row = await desk.engine.transaction(request.gid)
-        found = None if row is None else [view_transaction(row)]
+        found = None if row is None else [view_transaction(row, desk.engine.now_at())]
         return Done(ListView(next_position=request.position, transactions=found))
     wanted = Filter(
         status=request.status,
@@ -36,4 +36,5 @@ async def list_transactions(desk: Desk, request: ListRequest) -> Outcome:
     )
     rows = await desk.engine.transactions(wanted, before_id=request.before_id, limit=request.limit)
     next_position = str(rows[-1].id) if len(rows) == request.limit else ""
-    return Done(ListView(next_position=next_position, transactions=[view_transaction(row) for row in rows]))
+    now_at = desk.engine.now_at()
+    return Done(ListView(next_position=next_position, transactions=[view_transaction(row, now_at) for row in rows]))

@@ -34,8 +34,8 @@ def words_of(events: Iterable[Event]) -> Iterator[tuple[Event, Word]]:
 
 
 def hastened(row: Transaction) -> Told | None:
-    """Calls that wait for their next attempt are made now; None when there are none."""
-    return Told(facts=(Hastened(),), is_hastening=True) if row.last_error else None
+    """Calls that wait for their next attempt are made now, by this request; None when there are none."""
+    return Told(facts=(Hastened(),)) if row.last_error else None
 
 
 def ending_with(workflow: AnyWorkflow, row: Transaction, events: Iterable[Event], word: Word, at: float) -> AnyFact:

@@ -35,7 +35,8 @@ async def prepare_workflow(desk: Desk, request: TransactionRequest) -> Outcome:
     """
     row, is_new = await store_prepared(desk, await beginning_of(desk, request))
     events = [] if is_new else await desk.engine.history(row.gid)
-    return Done(WorkflowView(progresses=branch_views(row, events), transaction=view_transaction(row)))
+    shown = view_transaction(row, desk.engine.now_at())
+    return Done(WorkflowView(progresses=branch_views(row, events), transaction=shown))
 
 
 async def submit_workflow(desk: Desk, request: TransactionRequest) -> Outcome:

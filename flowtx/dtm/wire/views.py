@@ -121,8 +121,11 @@ def view_kv(entry: KvEntry) -> KvView:
     )
 
 
-def view_transaction(row: Transaction) -> TransactionView:
-    """A row as DTM shows it; raises ``msgspec.DecodeError`` when its options are not what this version wrote."""
+def view_transaction(row: Transaction, now_at: float) -> TransactionView:
+    """A row as DTM shows it at an instant.
+
+    Raises ``msgspec.DecodeError`` when its options are not what this version wrote.
+    """
     options = decode_options(row.options)
     finished = spell_time(row.finished_at) if row.finished_at is not None else ""
     interval = _interval_s(row, options.interval)
@@ -142,7 +145,7 @@ def view_transaction(row: Transaction) -> TransactionView:
         options=options.text,
         custom_data=options.custom_data,
         next_cron_interval=interval,
-        next_cron_time=spell_time(_next_at(row, interval)),
+        next_cron_time=spell_time(_next_at(row, interval, now_at)),
         owner=row.owner,
         concurrent=False,
         last_error=row.last_error,
@@ -161,10 +164,10 @@ def _interval_s(row: Transaction, base_s: int) -> int:
     return round(retry_of(base_s).pause_s(row.attempt_count, dice=0.5))
 
 
-def _next_at(row: Transaction, interval_s: int) -> float:
+def _next_at(row: Transaction, interval_s: int, now_at: float) -> float:
     """When it is due: as stored while it rests, an interval after its last change while it is on its way."""
     if row.is_final:
-        return row.updated_at  # nothing is due any more
+        return now_at  # nothing is due any more, and what was reset is due now (check 33)
     if row.wake_at is not None and (row.wake_at > row.updated_at or not row.owner):
         return row.wake_at
     return row.updated_at + interval_s

@@ -67,6 +67,24 @@ async def test_the_hook_is_told_from_the_limit_on_each_time(
     assert made.counts == {"sent": 3}
 
 
+async def test_who_wants_to_know_when_the_hook_was_told_waits_for_it(
+    autojump_clock: MockClock, hook: Hook, nursery: trio.Nursery
+) -> None:
+    async def slow() -> int:
+        await trio.sleep(2)
+        return 200
+
+    hook.answers = slow
+    made = await serving(hook, nursery)
+    await made.wait_sent()
+    assert trio.current_time() == 0
+    for _ in range(alerts.SENDERS + 1):
+        made.faulted(fault(3))
+    await made.wait_sent()
+    assert trio.current_time() == 4
+    assert made.counts == {"sent": alerts.SENDERS + 1}
+
+
 async def test_a_hook_that_hangs_costs_its_timeout_and_no_more(
     autojump_clock: MockClock, hook: Hook, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:

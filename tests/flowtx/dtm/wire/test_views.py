@@ -41,12 +41,15 @@ ROW = Transaction(
 )
 
 
+NOW_AT = 1_700_000_100.0
+
+
 def row_with(**changes: object) -> Transaction:
     return msgspec.structs.replace(ROW, **changes)
 
 
 def spelled(row: Transaction) -> str:
-    return answers.encode(view_transaction(row)).decode()
+    return answers.encode(view_transaction(row, NOW_AT)).decode()
 
 
 def test_an_unfinished_transaction_is_spelled_with_the_fields_of_dtm() -> None:
@@ -58,36 +61,36 @@ def test_an_unfinished_transaction_is_spelled_with_the_fields_of_dtm() -> None:
 
 
 def test_a_succeeded_transaction_has_a_finish_time_and_no_other() -> None:
-    view = view_transaction(row_with(status="succeed", finished_at=1_700_000_002.0))
+    view = view_transaction(row_with(status="succeed", finished_at=1_700_000_002.0), NOW_AT)
     assert (view.finish_time, view.rollback_time) == ("2023-11-14T22:13:22Z", "")
 
 
 def test_a_failed_transaction_has_a_rollback_time_and_its_reason() -> None:
-    view = view_transaction(row_with(status="failed", finished_at=1_700_000_002.0, reason="no money"))
+    view = view_transaction(row_with(status="failed", finished_at=1_700_000_002.0, reason="no money"), NOW_AT)
     assert (view.finish_time, view.rollback_time, view.rollback_reason) == ("", "2023-11-14T22:13:22Z", "no money")
 
 
 @pytest.mark.parametrize(("fault_count", "interval"), [(0, 10), (1, 20), (2, 40), (3, 80), (50, 3600)])
 def test_the_interval_doubles_with_each_fault(fault_count: int, interval: int) -> None:
     row = row_with(attempt_count=fault_count, wake_at=1_700_000_001.0 + interval)
-    view = view_transaction(row)
+    view = view_transaction(row, NOW_AT)
     assert view.next_cron_interval == interval
     assert view.next_cron_time == spell_time(1_700_000_001.0 + interval)
 
 
 def test_a_final_transaction_is_due_for_nothing() -> None:
-    view = view_transaction(row_with(status="succeed", finished_at=1_700_000_001.0))
-    assert view.next_cron_time == view.update_time
+    view = view_transaction(row_with(status="succeed", finished_at=1_700_000_001.0), NOW_AT)
+    assert view.next_cron_time == spell_time(NOW_AT)
 
 
 def test_what_a_clients_workflow_ended_with_is_shown() -> None:
     done = row_with(pattern="workflow", workflow="dtm.workflow", status="succeed", result=b'"cmVz"')
-    assert view_transaction(done).result == "cmVz"
-    assert view_transaction(row_with(status="succeed", result=b'"x"')).result == ""
+    assert view_transaction(done, NOW_AT).result == "cmVz"
+    assert view_transaction(row_with(status="succeed", result=b'"x"'), NOW_AT).result == ""
 
 
 def test_a_transaction_of_the_library_shows_what_it_has() -> None:
-    view = view_transaction(row_with(pattern="workflow", options=b"{}"))
+    view = view_transaction(row_with(pattern="workflow", options=b"{}"), NOW_AT)
     assert (view.trans_type, view.protocol, view.next_cron_interval) == ("workflow", "", 0)
     assert view.options == '{"concurrent":false}'
 
