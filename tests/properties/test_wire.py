@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -13,11 +16,19 @@ from hypothesis import strategies as st
 
 from flowtx.dtm.gids import ALPHABET, spell_uuid
 from flowtx.dtm.orders import saga_of
-from flowtx.dtm.wire import answers
-from flowtx.dtm.wire.errors import RequestError
+from flowtx.dtm.routes import parse_query
+from flowtx.dtm.wire import answers, grpc_requests
+from flowtx.dtm.wire.errors import RequestError, UndecodableError
 from flowtx.dtm.wire.options import decode_options, encode_options, options_of
-from flowtx.dtm.wire.queries import parse_list_request
-from flowtx.dtm.wire.requests import READERS, TransactionRequest, parse_transaction_request, read_slowly, strip_gid
+from flowtx.dtm.wire.queries import parse_hasten_request, parse_list_request, parse_scan_request
+from flowtx.dtm.wire.requests import (
+    READERS,
+    TransactionRequest,
+    parse_branch_request,
+    parse_transaction_request,
+    read_slowly,
+    strip_gid,
+)
 from flowtx.dtm.wire.views import BranchView, TransactionView, spell_time
 from flowtx.settings import Settings
 
@@ -178,6 +189,47 @@ def test_any_query_is_a_page_or_a_refusal(query: dict[str, str]) -> None:
     else:
         return
     assert told.startswith("convert to int error: ")
+
+
+@given(st.binary(max_size=60) | st.dictionaries(st.sampled_from(["limit", "position", "timeout"]), TEXT).map(urlencode))
+@example(b"limit=%d9%a0&timeout=%FF")
+@example("limit=" + "9" * 5_000)
+def test_any_query_string_is_a_request_of_each_kind_or_a_refusal(query: bytes | str) -> None:
+    found = parse_query(query.encode() if isinstance(query, str) else query)
+    readers: tuple[Callable[[Mapping[str, str]], object], ...] = (
+        parse_list_request,
+        parse_scan_request,
+        partial(parse_hasten_request, timeout_s=5),
+    )
+    for read in readers:
+        try:
+            read(found)
+        except RequestError as error:
+            answers.error(error.message)
+
+
+branch_fields = st.dictionaries(st.sampled_from(["gid", "branch_id", "trans_type", "data", "op", "GID"]), anything)
+
+
+@given(st.binary(max_size=200) | branch_fields.map(json.dumps).map(str.encode))
+@example(b'{"gid":"\\ud800","\\udfff":"x"}')
+def test_any_bytes_are_a_branch_of_texts_or_a_refusal(body: bytes) -> None:
+    try:
+        branch = parse_branch_request(body)
+    except UndecodableError as error:
+        answers.error(error.message)
+    else:
+        assert "\n" not in branch.gid
+        msgspec.json.encode(branch)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_over_grpc_are_a_request_that_can_be_stored_or_a_refusal(message: bytes) -> None:
+    for read in (grpc_requests.parse_transaction_request, grpc_requests.parse_branch_request):
+        try:
+            msgspec.json.encode(read(message))
+        except RequestError as error:
+            answers.error(error.message)
 
 
 @given(st.uuids())
