@@ -98,6 +98,9 @@ class DtmApp(QuartTrio):
 
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
         """One request of a connection; as Quart's, with the path straightened, and told to ``served``."""
+        if scope["type"] == "websocket":  # no route is one, and Quart's handlers for what is none know requests only
+            await send({"type": "websocket.close", "code": 1000})
+            return
         if scope["type"] != "http":
             await super().asgi_app(scope, receive, send)
             return

@@ -163,6 +163,16 @@ async def test_what_is_sent_while_another_task_has_the_connection_is_broken_off(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_web_socket_is_refused_and_nothing_is_logged(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    for path in (b"/", b"/api/ping"):
+        async with await served.connect("http") as stream:
+            await stream.send_all(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + upgrade + key)
+            assert (await until_closed(stream)).startswith(b"HTTP/1.1 403")
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
+
+
 async def test_no_tunnel_is_promised(served: Served) -> None:
     async with await served.connect("http") as stream:
         await stream.send_all(b"CONNECT /api/ping HTTP/1.1\r\nHost: x\r\n\r\n")
