@@ -131,6 +131,18 @@ class BrokerProcess:
             self.process = None
             self.kind.end(self.folder)
 
+    def stop(self) -> None:
+        """Let it hang: whatever it is sent waits."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on where it stands."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
 
 @contextmanager
 def own_broker(kind: type[Side], folder: Path) -> Generator[BrokerProcess]:

@@ -4,44 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import trio
 
 from flowtx_dsl.queues import BROKERS, parse_queue_url
-from flowtx_engine.calls.queue_types import QueueFault, QueueMessage, QueueTransport
+from flowtx_engine.calls.queue_types import QueueFault
 from flowtx_engine.calls.queues import OPENERS, QueueLimits, Queues
+from tests.brokers.both import PUBLISHED_MAX_S, Both, message
 from tests.brokers.fake_side import FakeSide
 from tests.brokers.missing import hide_libraries
-from tests.brokers.side import Received, Side, own_broker
 from tests.brokers.sides import SIDES
 
-PUBLISHED_MAX_S = 30
 MANY = 300
-
-
-@dataclass
-class Both:
-    """A transport, and the broker at its other end."""
-
-    transport: QueueTransport
-    side: Side
-
-    async def publish(self, url: str, number: int = 0, body: bytes = b"{}") -> None:
-        with trio.fail_after(PUBLISHED_MAX_S):
-            await self.transport.publish(message(url, number, body))
-
-    async def received(self, url: str) -> list[Received]:
-        return await trio.to_thread.run_sync(self.side.received, url)
-
-
-def message(url: str, number: int = 0, body: bytes = b"{}") -> QueueMessage:
-    key = f"g/{number}"
-    headers = (("dtm-gid", "g"), ("dtm-op", "action"), ("idempotency-key", key), ("Tenant", "7 x"))
-    return QueueMessage(address=parse_queue_url(url), message_id=key, headers=headers, body=body)
 
 
 @pytest.fixture(params=["fake", *SIDES])
@@ -110,31 +85,6 @@ async def test_what_is_not_taken_is_a_fault_that_says_why_and_disturbs_nobody(bo
 
 def test_every_broker_can_be_opened_and_is_tested() -> None:
     assert set(OPENERS) == set(BROKERS) == set(SIDES)
-
-
-@pytest.mark.parametrize("name", list(SIDES))
-async def test_a_broker_that_was_killed_is_found_again(name: str, tmp_path: Path) -> None:
-    with own_broker(SIDES[name], tmp_path) as broker:
-        async with AsyncExitStack() as stack:
-            side = await trio.to_thread.run_sync(broker.start)
-            both = Both(await stack.enter_async_context(Queues()), side)
-            url = await trio.to_thread.run_sync(side.queue)
-            await both.publish(url, 1)
-            await trio.to_thread.run_sync(broker.kill)
-            for _ in range(2):  # the connection that was open, and one that cannot be opened
-                with pytest.raises(QueueFault, match=r"cannot be reached|did not confirm") as caught:
-                    await both.publish(url, 2)
-                assert parse_queue_url(url).shown in str(caught.value)
-            await trio.to_thread.run_sync(broker.start)
-            with trio.fail_after(PUBLISHED_MAX_S):
-                while True:
-                    try:
-                        await both.publish(url, 3)
-                    except QueueFault:  # a connection that was still half open
-                        await trio.sleep(0.05)
-                    else:
-                        break
-            assert {each.message_id for each in await both.received(url)} >= {"g/1", "g/3"}
 
 
 @pytest.mark.parametrize("name", list(BROKERS))
