@@ -14,8 +14,9 @@ import msgspec
 from flowtx_dsl.commands import Sleep
 from flowtx_dsl.errors import NondeterminismError
 from flowtx_dsl.targets import FunctionTarget
+from flowtx_engine.kernel.digests import digest_of
 from flowtx_engine.kernel.events import CallRecord, Ended, Fired
-from flowtx_engine.kernel.tasks import Asked, digest_of, name_of, payload_of
+from flowtx_engine.kernel.tasks import Asked, name_of, payload_of
 
 SHOWN_MAX = 200
 """Arguments longer than this many characters are shortened in messages."""

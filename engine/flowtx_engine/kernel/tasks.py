@@ -14,7 +14,6 @@ The law of this file: an address is a place in the task tree and nothing else, s
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 import random
 from collections.abc import Callable, Coroutine, Generator
@@ -25,10 +24,9 @@ import msgspec
 from flowtx_dsl.commands import Command, Sleep, Step
 from flowtx_dsl.error_codec import ErrorRecord
 from flowtx_dsl.errors import Cancelled
+from flowtx_engine.kernel.digests import digest_of
 from flowtx_engine.kernel.events import ARGS_KEPT_MAX, CallRecord
 from flowtx_engine.kernel.settling import Registered
-
-_by_key = msgspec.json.Encoder(order="sorted")
 
 CLOSINGS_MAX = 1_000
 """A coroutine that goes on waiting after it was closed so often is left to the garbage collector."""
@@ -340,8 +338,3 @@ def _record_of(command: Command) -> CallRecord:
     if len(payload) <= ARGS_KEPT_MAX:
         return CallRecord(name=name, where=command.where, args=msgspec.Raw(payload))
     return CallRecord(name=name, where=command.where, digest=digest_of(payload), size=len(payload))
-
-
-def digest_of(payload: bytes) -> str:
-    """The SHA-256 of a payload, in hex; the order of an object's keys does not count."""
-    return hashlib.sha256(_by_key.encode(msgspec.json.decode(payload))).hexdigest()
