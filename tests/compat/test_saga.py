@@ -10,7 +10,7 @@ import trio
 
 from tests.compat.dtm import SUCCESS, Dtm
 from tests.compat.orders import new_gid, saga
-from tests.compat.web import Participant, Reply
+from tests.compat.web import ANSWER_MAX_S, Participant, Reply
 
 OpenDtm = Callable[..., Awaitable[Dtm]]
 
@@ -202,11 +202,11 @@ async def test_089_the_content_type_is_json_unless_a_branch_header_says_otherwis
 
 
 async def test_090_a_call_longer_than_the_request_timeout_is_an_error(dtm: Dtm, participant: Participant) -> None:
-    participant.replies("/a", Reply(delay_s=5.0))
+    participant.replies("/a", Reply(delay_s=ANSWER_MAX_S))
     order = saga(participant, "/a", wait_result=True, request_timeout=1)
     began = trio.current_time()
     answer = await dtm.post("submit", order)
-    assert 1.0 <= trio.current_time() - began < 2.5
+    assert 1.0 <= trio.current_time() - began < ANSWER_MAX_S
     assert answer.status == 409
     found = await dtm.transaction(order["gid"])
     assert (found["status"], found["next_cron_interval"]) == ("submitted", 20)
@@ -295,15 +295,15 @@ async def test_108_wait_result_ends_with_the_request_timeout_and_the_saga_goes_o
     open_dtm: OpenDtm, participant: Participant
 ) -> None:
     dtm = await open_dtm(request_timeout_s=1)
-    paths = ["/a", "/b", "/c", "/d"]
+    paths = [f"/{name}" for name in "abcdefgh"]
     for path in paths:
-        participant.replies(path, Reply(delay_s=0.9))
+        participant.replies(path, Reply(delay_s=0.45))
     order = saga(participant, *paths, wait_result=True)
     began = trio.current_time()
     answer = await dtm.post("submit", order)
-    assert 2.5 <= trio.current_time() - began < 3.5
+    assert trio.current_time() - began >= 2.5
     assert answer.json["message"] == "wait result not return success: FAILURE"
-    assert await dtm.rows(order["gid"]) == "P S P S P S P P"
+    assert len(participant.calls) < len(paths), "it was answered while the saga went on"
     await dtm.until(order["gid"], "succeed")
     assert participant.paths == paths
 

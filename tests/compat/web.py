@@ -74,11 +74,15 @@ async def _read_answer(connection: h11.Connection, stream: trio.SocketStream) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """How a participant answers: after ``delay_s`` seconds; ``closes`` ends the connection afterwards."""
+    """How a participant answers: after ``delay_s`` seconds, and once the path ``after`` was called, too.
+
+    ``closes`` ends the connection afterwards.
+    """
 
     status: int = 200
     body: bytes = b'{"dtm_result":"SUCCESS"}'
     delay_s: float = 0.0
+    after: str = ""
     is_chunked: bool = False
     closes: bool = False
 
@@ -129,7 +133,6 @@ class Participant:
         """Wait until a path was called so often."""
         with trio.fail_after(timeout_s):
             while len(self.calls_of(path)) < count:
-                self._called = trio.Event()
                 await self._called.wait()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -172,10 +175,13 @@ class Participant:
             method=request.method.decode(), path=path, query=query, headers=headers, body=body, at=trio.current_time()
         )
         self.calls.append(call)
-        self._called.set()
+        called, self._called = self._called, trio.Event()
+        called.set()
         script = self._scripts.get(path, [Reply()])
         reply = script.pop(0) if len(script) > 1 else script[0]
         await trio.sleep(reply.delay_s)
+        if reply.after:
+            await self.until_called(reply.after)
         length = ("Transfer-Encoding", "chunked") if reply.is_chunked else ("Content-Length", str(len(reply.body)))
         last = [("Connection", "close")] if reply.closes else []
         out = connection.send(h11.Response(status_code=reply.status, headers=[length, *last]))
