@@ -12,6 +12,7 @@ import msgspec
 
 from flowtx_dsl.errors import FlowtxError
 from flowtx_engine.calls.attempt import Attempt, Outcome
+from flowtx_engine.calls.http_url import shown
 from flowtx_engine.calls.passing import pass_on
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.runtime.observer import Observer
@@ -78,7 +79,7 @@ class Traces(Observer):
         round_ = self._driven.get(row.gid)
         parent = self._trace.set_span_in_context(round_) if round_ is not None else self._arrived(row)
         span = self._tracer.start_span(
-            f"{attempt.op} {attempt.command.call.name}",
+            f"{attempt.op} {shown(attempt.command.call.name)}",
             context=parent,
             kind=self._trace.SpanKind.CLIENT,
             attributes={

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from flowtx_engine.calls.attempt import Attempt, Outcome
+from flowtx_engine.calls.http_url import shown
 from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import AnyFact, Attempted, Failed
 from flowtx_engine.runtime.history import reason_of
@@ -20,7 +21,7 @@ from flowtx_engine.runtime.history import reason_of
 class Fault:
     """An attempt that ended with a fault, durable by now: ``fault_count`` in a row at this address, this one included.
 
-    ``name`` is what was called: a function's name, or a participant's URL.
+    ``name`` is what was called: a function's name, or a participant's URL, its password hidden.
     """
 
     gid: str
@@ -115,7 +116,7 @@ def fault_of(row: Transaction, address: str, fact: AnyFact) -> Fault | None:
     return Fault(
         gid=row.gid,
         address=address,
-        name=fact.call.name,
+        name=shown(fact.call.name),
         error=reason_of(fact.error),
         fault_count=fault_count,
         status=row.status,
