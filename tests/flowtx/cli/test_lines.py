@@ -33,37 +33,15 @@ from flowtx_engine.kernel.events import (
     Succeeded,
     Updated,
 )
+from tests.rows import transaction_row
 
 CALL = CallRecord(name="withdraw", args=msgspec.Raw(b'["alice",3000]'))
 ERROR = ErrorRecord(type="flowtx_dsl.errors:Refused", text="no funds")
 BUG = ErrorRecord(type="builtins:ValueError", text="odd")
 
 
-def transaction(pattern: str = "workflow") -> Transaction:
-    return Transaction(
-        id=1,
-        gid="t-1",
-        pattern=pattern,
-        workflow="transfer",
-        version="1",
-        status="submitted",
-        owner="",
-        wake_at=None,
-        attempt_count=0,
-        last_error="",
-        input=b"[]",
-        options=b"{}",
-        result=None,
-        reason="",
-        created_at=0.0,
-        updated_at=0.0,
-        finished_at=None,
-        nudged_at=None,
-    )
-
-
 def line_of(fact: AnyFact, address: str = "", row: Transaction | None = None) -> Line:
-    (line,) = lines_of(row or transaction(), [Event(seq=0, at=5.0, address=address, fact=fact)])
+    (line,) = lines_of(row or transaction_row(), [Event(seq=0, at=5.0, address=address, fact=fact)])
     return line
 
 
@@ -150,7 +128,7 @@ def saga_lines(*facts: tuple[str, AnyFact], **more: object) -> list[Line]:
         for i in (1, 2)
     )
     order = msgspec.structs.replace(SagaOrder(steps=steps, request_timeout_s=3.0, retry_interval_s=10.0), **more)
-    row = msgspec.structs.replace(transaction("saga"), workflow="dtm.saga", input=msgspec.json.encode([order]))
+    row = transaction_row(pattern="saga", workflow="dtm.saga", input=msgspec.json.encode([order]))
     every = (("", Began(workflow="dtm.saga")), *facts)
     return lines_of(row, [Event(seq=i, at=5.0, address=each[0], fact=each[1]) for i, each in enumerate(every)])[1:]
 

@@ -5,39 +5,11 @@ import pytest
 from rich.console import Console
 
 from flowtx.cli.show import header_of
-from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
-from flowtx_engine.journal.records import Transaction
 from flowtx_engine.kernel.events import Began, CallRecord, Event, Succeeded
+from tests.rows import SAGA_OF_TWO, transaction_row
 
 NOW_AT = 1_000.0
-ORDER = SagaOrder(
-    steps=tuple(
-        SagaStep(branch_id=f"0{i}", action=f"http://a/{i}", compensate=f"http://a/{i}/back", payload=b"{}")
-        for i in (1, 2)
-    ),
-    request_timeout_s=3.0,
-    retry_interval_s=10.0,
-)
-TRANSACTION = Transaction(
-    id=1,
-    gid="t-1",
-    pattern="workflow",
-    workflow="transfer",
-    version="1",
-    status="submitted",
-    owner="",
-    wake_at=None,
-    attempt_count=0,
-    last_error="",
-    input=b'["alice"]',
-    options=b"{}",
-    result=None,
-    reason="",
-    created_at=NOW_AT - 250,
-    updated_at=NOW_AT,
-    finished_at=None,
-    nudged_at=None,
-)
+TRANSACTION = transaction_row(input=b'["alice"]', created_at=NOW_AT - 250, updated_at=NOW_AT)
 
 
 def head(events: tuple[Event, ...] = (), /, **changes: object) -> dict[str, str]:
@@ -83,10 +55,12 @@ def test_faults_in_a_row_are_counted() -> None:
 
 
 def test_a_saga_under_way_says_which_branch_it_waits_for() -> None:
-    saga = {"pattern": "saga", "workflow": "dtm.saga", "input": msgspec.json.encode([ORDER])}
+    saga = {"pattern": "saga", "workflow": "dtm.saga", "input": msgspec.json.encode([SAGA_OF_TWO])}
     began = Event(seq=0, at=NOW_AT, address="", fact=Began(workflow="dtm.saga"))
-    call = CallRecord(name="http://a/1", args=msgspec.Raw(msgspec.json.encode([ORDER.steps[0].payload.decode()])))
+    call = CallRecord(
+        name="http://p/do1", args=msgspec.Raw(msgspec.json.encode([SAGA_OF_TWO.steps[0].payload.decode()]))
+    )
     first = Event(seq=1, at=NOW_AT, address="0", fact=Succeeded(call=call))
-    assert head((began,), **saga)["waits for"] == "branch 01 action http://a/1"
-    assert head((began, first), **saga)["waits for"] == "branch 02 action http://a/2"
+    assert head((began,), **saga)["waits for"] == "branch 01 action http://p/do1"
+    assert head((began, first), **saga)["waits for"] == "branch 02 action http://p/do2"
     assert "waits for" not in head((began, first), **saga, status="failed", result=b"{}", finished_at=NOW_AT)

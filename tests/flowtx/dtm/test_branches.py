@@ -13,7 +13,7 @@ from flowtx_dsl.errors import StepFault
 from flowtx_dsl.patterns.callback import CallbackOrder, Progress
 from flowtx_dsl.patterns.calling import WORD, Calling, Word
 from flowtx_dsl.patterns.msg import MsgBranch, MsgOrder
-from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
+from flowtx_dsl.patterns.saga import SagaOrder
 from flowtx_dsl.patterns.tcc import TccBranch, TccOrder
 from flowtx_dsl.patterns.xa import XaBranch, XaOrder
 from flowtx_engine.journal.records import Transaction
@@ -28,37 +28,17 @@ from flowtx_engine.kernel.events import (
     Signalled,
     Succeeded,
 )
-
-SAGA = SagaOrder(
-    steps=tuple(
-        SagaStep(branch_id=f"0{i}", action=f"http://p/do{i}", compensate=f"http://p/undo{i}", payload=b"{}")
-        for i in (1, 2)
-    ),
-    request_timeout_s=3.0,
-    retry_interval_s=10.0,
-)
+from tests.rows import SAGA_OF_TWO, transaction_row
 
 
 def row_of(pattern: str, order: Calling) -> Transaction:
-    return Transaction(
-        id=7,
+    return transaction_row(
         gid="g&1",
+        created_at=1_700_000_000.5,
         pattern=pattern,
         workflow=f"dtm.{pattern}",
-        version="1",
-        status="submitted",
-        owner="",
-        wake_at=None,
-        attempt_count=0,
-        last_error="",
         input=msgspec.json.encode([order]),
         options=encode_options(StoredOptions(interval=10, protocol="http")),
-        result=None,
-        reason="",
-        created_at=1_700_000_000.5,
-        updated_at=1_700_000_001.0,
-        finished_at=None,
-        nudged_at=None,
     )
 
 
@@ -104,7 +84,7 @@ def statuses(order: SagaOrder, *facts: Entry) -> str:
 
 
 def test_a_branch_is_spelled_with_the_fields_of_dtm() -> None:
-    (first, second, *_) = branch_views(row_of("saga", SAGA), history(done("0", "do1")))
+    (first, second, *_) = branch_views(row_of("saga", SAGA_OF_TWO), history(done("0", "do1")))
     assert answers.encode(first).decode() == (
         '{"id":0,"create_time":"2023-11-14T22:13:20.5Z","update_time":"2023-11-14T22:13:20.5Z","gid":"g\\u00261",'
         '"url":"http://p/undo1","bin_data":"e30=","branch_id":"01","op":"compensate","status":"prepared"}'
@@ -118,34 +98,34 @@ def test_a_branch_is_spelled_with_the_fields_of_dtm() -> None:
 
 def test_the_rows_of_a_saga_follow_the_journal() -> None:
     # Compensate and action of each step, as DTM's own tests write them.
-    assert statuses(SAGA) == "P P P P"
-    assert statuses(SAGA, attempted("0", "do1")) == "P P P P"
-    assert statuses(SAGA, done("0", "do1")) == "P S P P"
+    assert statuses(SAGA_OF_TWO) == "P P P P"
+    assert statuses(SAGA_OF_TWO, attempted("0", "do1")) == "P P P P"
+    assert statuses(SAGA_OF_TWO, done("0", "do1")) == "P S P P"
     there = (done("0", "do1"), refused("1", "do2"))
-    assert statuses(SAGA, *there) == "P S P F"
+    assert statuses(SAGA_OF_TWO, *there) == "P S P F"
     back = (attempted("1/c", "undo2"), done("1/c", "undo2"), done("0/c", "undo1"))
-    assert statuses(SAGA, *there, *back) == "S S S F"
+    assert statuses(SAGA_OF_TWO, *there, *back) == "S S S F"
 
 
 def test_the_rows_of_a_concurrent_saga_follow_it_too() -> None:
-    order = msgspec.structs.replace(SAGA, concurrent=True, after=((1,), ()))
+    order = msgspec.structs.replace(SAGA_OF_TWO, concurrent=True, after=((1,), ()))
     assert statuses(order, done("1/0/0", "do2")) == "P P P S"
     assert statuses(order, done("1/0/0", "do2"), refused("2/0/0", "do1"), done("2/0/0/c", "undo1")) == "S F P S"
 
 
 def test_a_branch_with_a_retry_limit_may_take_several_calls() -> None:
-    order = msgspec.structs.replace(SAGA, retry_limit=2)
+    order = msgspec.structs.replace(SAGA_OF_TWO, retry_limit=2)
     given_up = ("1/0/0", Failed(call=call("do1"), error=encode_error(StepFault("nobody answered"))))
     assert statuses(order, given_up) == "P P P P"
     assert statuses(order, given_up, done("1/0/1", "do1")) == "P S P P"
 
 
 def test_a_journal_that_other_code_wrote_is_shown_as_far_as_it_can_be_read() -> None:
-    assert statuses(SAGA, done("0", "do1"), done("1", "something else")) == "P S P P"
+    assert statuses(SAGA_OF_TWO, done("0", "do1"), done("1", "something else")) == "P S P P"
 
 
 def test_what_a_run_waits_for_is_known() -> None:
-    found = replayed(row_of("saga", SAGA), history(done("0", "do1")))
+    found = replayed(row_of("saga", SAGA_OF_TWO), history(done("0", "do1")))
     assert found.waiting == [Place("02", "action", "http://p/do2")]
     assert found.places["0"] == Place("01", "action", "http://p/do1")
 
@@ -195,5 +175,5 @@ def test_the_rows_of_a_workflow_are_what_its_client_reported() -> None:
 
 
 def test_a_workflow_of_the_library_has_no_branches() -> None:
-    row = msgspec.structs.replace(row_of("workflow", SAGA), workflow="transfer")
+    row = msgspec.structs.replace(row_of("workflow", SAGA_OF_TWO), workflow="transfer")
     assert branch_views(row, history(done("0", "do1"))) == []

@@ -8,36 +8,18 @@ import pytest
 from flowtx.dtm.wire import answers
 from flowtx.dtm.wire.options import StoredOptions, encode_options
 from flowtx.dtm.wire.views import spell_time, view_transaction
-from flowtx_dsl.patterns.saga import SagaOrder, SagaStep
 from flowtx_engine.journal.records import Transaction
+from tests.rows import SAGA_OF_TWO, transaction_row
 
-ORDER = SagaOrder(
-    steps=tuple(
-        SagaStep(branch_id=f"0{i}", action=f"http://p/do{i}", compensate=f"http://p/undo{i}", payload=b"{}")
-        for i in (1, 2)
-    ),
-    request_timeout_s=3.0,
-    retry_interval_s=10.0,
-)
-ROW = Transaction(
+ROW = transaction_row(
     id=7,
     gid="g&1",
     pattern="saga",
     workflow="dtm.saga",
-    version="1",
-    status="submitted",
-    owner="",
-    wake_at=None,
-    attempt_count=0,
-    last_error="",
-    input=msgspec.json.encode([ORDER]),
+    input=msgspec.json.encode([SAGA_OF_TWO]),
     options=encode_options(StoredOptions(interval=10, protocol="http")),
-    result=None,
-    reason="",
     created_at=1_700_000_000.5,
     updated_at=1_700_000_001.0,
-    finished_at=None,
-    nudged_at=None,
 )
 
 
