@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar, cast
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from flowtx.client.async_client import AsyncDtmClient
 from flowtx.client.barrier import Barrier
@@ -20,6 +18,9 @@ from flowtx.client.workflow_run import Definition, Phase2, Register, WorkflowRun
 from flowtx.client.workflows import Registry
 from flowtx.client.xa_branch import XaBranch
 from flowtx_dsl.codec import encode
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection  # needs greenlet, which only asyncio services have
 
 T = TypeVar("T")
 DataT = TypeVar("DataT")

@@ -20,10 +20,9 @@ import enum
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from flowtx.client.barrier_backends import local_transaction
@@ -33,8 +32,11 @@ from flowtx.client.barrier_table import Statements, statements_of
 from flowtx.client.errors import BarrierError, Duplicated
 from flowtx_dsl.errors import Refused
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession  # needs greenlet, which only asyncio services have
+
 SyncConnectionT = TypeVar("SyncConnectionT", bound=Connection | Session | DbApiConnection)
-AsyncConnectionT = TypeVar("AsyncConnectionT", bound=AsyncConnection | AsyncSession)
+AsyncConnectionT = TypeVar("AsyncConnectionT", bound="AsyncConnection | AsyncSession")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 

@@ -6,8 +6,9 @@ is taken for a first call.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Session
 
 from flowtx.client.barrier_backends import local_transaction
@@ -15,6 +16,9 @@ from flowtx.client.barrier_connection import LocalTransaction
 from flowtx.client.barrier_dbapi import DbApiConnection
 from flowtx.client.barrier_table import statements_of
 from flowtx.client.errors import BarrierError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection  # needs greenlet, which only asyncio services have
 
 
 def create_table(connection: Connection | Session | DbApiConnection, *, table: str | None = None) -> None:

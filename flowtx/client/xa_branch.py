@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flowtx.client.barrier import Barrier, Ran, Skipped, Why
 from flowtx.client.barrier_dbapi import DbApiConnection
@@ -33,6 +32,9 @@ from flowtx.client.xa_statements import (
     statements_of,
 )
 from flowtx_dsl.errors import Ongoing, Refused
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection  # needs greenlet, which only asyncio services have
 
 if TYPE_CHECKING:  # only what they are called with; the async one needs httpx2
     from flowtx.client.async_client import AsyncDtmClient

@@ -117,7 +117,6 @@ def branch_views(row: Transaction, events: list[Event]) -> list[BranchView]:
 
 def _view_of(row: Transaction, ordered: _Row, end: Event | None) -> BranchView:
     at = ordered.at if end is None else end.at
-    is_done = end is not None or bool(ordered.status)
     return BranchView(
         id=0,
         create_time=spell_time(ordered.at),
@@ -128,7 +127,8 @@ def _view_of(row: Transaction, ordered: _Row, end: Event | None) -> BranchView:
         branch_id=ordered.branch_id,
         op=ordered.op,
         status=ordered.status or _status_of(end),
-        finish_time=spell_time(at) if is_done else "",
+        # What a workflow's client reports has none with DTM either.
+        finish_time="" if end is None else spell_time(at),
     )
 
 

@@ -54,6 +54,7 @@ async def test_145_what_was_reported_is_told_to_who_comes_back(dtm: Dtm, partici
     ):
         assert (await dtm.post("registerBranch", step)).body == SUCCESS
     found = await prepared(dtm, order)
+    assert not any("finish_time" in row for row in found["progresses"]), "DTM has none there"
     told = [(row["branch_id"], row["op"], row["status"], row["bin_data"]) for row in found["progresses"]]
     assert told == [
         ("01", "action", "succeed", base64.b64encode(b"one").decode()),

@@ -136,6 +136,17 @@ def test_importing_flowtx_stays_light(root: Path) -> None:
     assert not heavy, f"`import flowtx` loaded {sorted(heavy)}; import them where they are used"
 
 
+def test_the_client_is_had_without_the_extras_of_sqlalchemy(root: Path) -> None:
+    # SQLAlchemy from 2.1 on brings greenlet with its extra for asyncio only, and a sync service has none.
+    paths = [str(root / folder) for folder in (".", "dsl", "engine")]
+    program = (
+        f"import sys; sys.path[:0] = {paths!r}; sys.modules['greenlet'] = None; import flowtx.client as client; "
+        "print(*[getattr(client, name) for name in client.__all__])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=root)
+    assert run.returncode == 0, run.stderr
+
+
 def test_a_web_framework_is_imported_only_by_its_own_file_of_the_client(
     package_trees: Mapping[str, ast.Module],
 ) -> None:
