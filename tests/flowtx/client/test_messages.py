@@ -173,10 +173,16 @@ def test_a_message_done_twice_is_sent_once_more_and_done_once(dtm_server: Genuin
 @pytest.mark.parametrize("loop", ["trio", "asyncio"])
 def test_a_cancelled_business_aborts_its_message(loop: Runner, dtm_server: GenuineDtm, database: Path) -> None:
     async def main() -> None:
+        scope = anyio.CancelScope()
+
+        async def business(_: object) -> None:
+            scope.cancel()
+            await anyio.sleep_forever()
+
         async with AsyncDtmClient(dtm_server.url) as dtm:
-            with anyio.move_on_after(0.2) as scope:
-                await dtm.do_and_submit(message(dtm_server), lambda _: anyio.sleep_forever())
-            assert scope.cancelled_caught
+            with scope:
+                await dtm.do_and_submit(message(dtm_server), business)
+        assert scope.cancelled_caught
 
     asyncio.run(main()) if loop == "asyncio" else trio.run(main)
     assert dtm_server.paths() == ["prepare", "msg /query", "abort"]

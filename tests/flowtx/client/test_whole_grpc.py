@@ -27,7 +27,7 @@ from flowtx.client.workflows import Workflow, Workflows
 from flowtx_dsl.errors import Ongoing, Refused
 from tests.flowtx.client.conftest import Addresses, Patience, Runner, ended, over
 
-SOON = Options(retry_interval_s=1, wait_result=True)
+SOON = Options(retry_interval_s=1, wait_result=True, request_timeout_s=20)
 PAID = StringValue(value="alice \N{BLACK HEART SUIT}")
 BYTES = b"\x00\xff not a text"
 

@@ -17,7 +17,7 @@ from flowtx_dsl.errors import Ongoing, Refused
 from tests.flowtx.client.conftest import Addresses, Patience, Runner, ended, over
 from tests.flowtx.client.genuine import GenuineDtm
 
-SOON = Options(retry_interval_s=1, wait_result=True)
+SOON = Options(retry_interval_s=1, wait_result=True, request_timeout_s=20)
 
 
 @dataclass

@@ -29,7 +29,7 @@ from flowtx_dsl.errors import Refused
 from tests.flowtx.client.genuine import GenuineDtm
 
 T = TypeVar("T")
-SOON = Options(retry_interval_s=1, wait_result=True)
+SOON = Options(retry_interval_s=1, wait_result=True, request_timeout_s=20)
 
 
 class Died(BaseException):
