@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --editable
 # Everything is tested in as many processes as there are cores, a part of it in one: that one is at work before others
 # have started, and ARGS="-n 4" and the like stay free. Whoever is done first takes over what others still have to do.
-WORKERS := $(if $(strip $(ARGS)),,--numprocesses auto --dist worksteal)
+WORKERS := $(if $(strip $(ARGS)),,--numprocesses logical --dist worksteal)
 # Only what is there: a folder that does not exist yet is no error.
 CHECKED := $(wildcard flowtx engine dsl tests examples)
 BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
