@@ -229,16 +229,23 @@ def stopped_end(reason: str, failing: tuple[ErrorRecord, ...]) -> Ended:
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One fact at its place: ``seq`` in its gid's journal, ``at`` in seconds since the epoch."""
+    """One fact at its place: ``seq`` in its gid's journal, ``at`` in seconds since the epoch.
+
+    ``data`` is the fact's ``data`` column where that is made already, see ``lean``.
+    """
 
     seq: int
     at: float
     address: str
     fact: AnyFact
+    data: bytes = b""
 
 
 ARGS_KEPT_MAX = 4096
 """A payload longer than this many bytes is kept in events by its digest: the workflow asks for it again on replay."""
+
+LEAN_BYTES = 256 * 1024
+"""From so many bytes on, a value is large enough for reading its fact once more to be worth it."""
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyFact] = msgspec.json.Decoder(AnyFact)
@@ -247,6 +254,17 @@ _decoder: msgspec.json.Decoder[AnyFact] = msgspec.json.Decoder(AnyFact)
 def encode_fact(fact: AnyFact) -> bytes:
     """The ``data`` column of a fact."""
     return _encoder.encode(fact)
+
+
+def lean(fact: AnyFact) -> tuple[AnyFact, bytes]:
+    """A fact with its ``data`` column; a large value is a view into that, so that it is in memory once.
+
+    Of others the column is empty: it costs less to make it when it is needed.
+    """
+    if not isinstance(fact, Succeeded | Returned | Ended) or memoryview(fact.value).nbytes < LEAN_BYTES:
+        return fact, b""
+    data = encode_fact(fact)
+    return decode_fact(data), data
 
 
 def decode_fact(data: bytes) -> AnyFact:

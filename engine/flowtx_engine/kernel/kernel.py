@@ -243,4 +243,4 @@ class Kernel(Life):
     def _take_ended(self, fact: Ended) -> None:
         if self.ended is None or not mismatch.same_end(self.ended, fact):
             raise mismatch.other_end(self.name, self._version, self.ended, fact, self.waiting)
-        self._move(phases.Over(self.ended))
+        self._move(phases.Over(fact))  # the recorded one: a large result is then in memory once

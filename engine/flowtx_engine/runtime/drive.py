@@ -16,7 +16,7 @@ from flowtx_engine.journal.errors import ConflictError
 from flowtx_engine.journal.pieces import is_in_pieces
 from flowtx_engine.journal.records import RowChange, Transaction, Write, changed
 from flowtx_engine.journal.resolve import append_surely
-from flowtx_engine.kernel.events import Event, External, Parked
+from flowtx_engine.kernel.events import Event, External, Parked, lean
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.kernel.view import RunView, view_of
@@ -263,8 +263,8 @@ class Driver:
         for address, outcome in self._flights.take_outcomes():
             asked = self._run.kernel.asked(address)
             if asked is not None:
-                fact = fact_of(asked, outcome, now_at=now_at, dice=dice(), bytes_max=bytes_max)
-                happened.append(Happened(address=address, fact=fact))
+                fact, data = lean(fact_of(asked, outcome, now_at=now_at, dice=dice(), bytes_max=bytes_max))
+                happened.append(Happened(address=address, fact=fact, data=data))
         happened.extend(self._run.fired())
         return happened
 
@@ -291,7 +291,7 @@ class Driver:
 
     def _feed_if_taken(self, one: Happened) -> list[Event]:
         """An earlier fact of the same turn may have ended the run or given the address up."""
-        return [self._run.feed_new(one.address, one.fact)] if takes(self._run.kernel, one) else []
+        return [self._run.feed_new(one.address, one.fact, one.data)] if takes(self._run.kernel, one) else []
 
     async def _append(self, events: list[Event]) -> bool:
         """Make events durable; False when somebody else was first, with the kernel rebuilt from what they wrote."""

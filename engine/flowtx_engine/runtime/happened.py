@@ -51,10 +51,14 @@ class Put:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Happened:
-    """A fact and the address it speaks of; ``put`` is whoever waits to hear that it is durable."""
+    """A fact and the address it speaks of; ``put`` is whoever waits to hear that it is durable.
+
+    ``data`` is an event's, see there.
+    """
 
     address: str
     fact: AnyFact
+    data: bytes = b""
     put: Put | None = None
 
 

@@ -34,7 +34,7 @@ def row_of(gid: str, event: Event) -> JournalRow:
         seq=event.seq,
         kind=kind_of(event.fact),
         address=event.address,
-        data=encode_fact(event.fact),
+        data=event.data or encode_fact(event.fact),
         at=event.at,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from flowtx_dsl.commands import Compensate, Sleep
 from flowtx_dsl.workflow import AnyWorkflow
 from flowtx_engine.journal.records import Transaction
-from flowtx_engine.kernel.events import AnyFact, Event, Fired
+from flowtx_engine.kernel.events import AnyFact, Event, Fired, lean
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.tasks import Asked
 from flowtx_engine.runtime.ahead import Ahead
@@ -56,11 +56,11 @@ class LiveRun:
                 self._unstarted.pop(order.address, None)
                 self._flights.give_up(order.address)
 
-    def feed_new(self, address: str, fact: AnyFact) -> Event:
-        """Take what happens now, and return it as an event."""
+    def feed_new(self, address: str, fact: AnyFact, data: bytes = b"") -> Event:
+        """Take what happens now, and return it as an event; ``data`` is the event's."""
         # Clocks of two machines, or one that was set back, must not make a run's time go backwards.
         at = max(self._clock.now_at(), self._last_at)
-        event = Event(seq=self.kernel.next_seq, at=at, address=address, fact=fact)
+        event = Event(seq=self.kernel.next_seq, at=at, address=address, fact=fact, data=data)
         self.feed(event)
         return event
 
@@ -68,7 +68,7 @@ class LiveRun:
         """What the run itself has to say: fed like what happens to it, until it says no more."""
         events: list[Event] = []
         while (note := self.kernel.next_note()) is not None:
-            events.append(self.feed_new("", note))
+            events.append(self.feed_new("", *lean(note)))
         return events
 
     def beginning(self) -> list[Event]:

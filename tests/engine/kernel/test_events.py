@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import msgspec
 import pytest
 
 from flowtx_dsl.error_codec import ErrorRecord, encode_error
 from flowtx_dsl.errors import Refused as RefusedError
 from flowtx_engine.kernel.events import (
+    LEAN_BYTES,
     AnyFact,
     Attempted,
     Began,
@@ -20,6 +23,7 @@ from flowtx_engine.kernel.events import (
     Fired,
     Parked,
     Refused,
+    Returned,
     Started,
     Stopped,
     Succeeded,
@@ -27,6 +31,7 @@ from flowtx_engine.kernel.events import (
     describe,
     encode_fact,
     kind_of,
+    lean,
 )
 
 CALL = CallRecord(name="pay", where="bank.py:41", args=msgspec.Raw(b'["ann",30]'))
@@ -151,3 +156,23 @@ def test_what_older_versions_left_out_has_its_default() -> None:
 def test_a_fact_that_this_version_does_not_know_is_refused(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_fact(data)
+
+
+@pytest.mark.parametrize("size", [10, LEAN_BYTES - 2, LEAN_BYTES])
+def test_a_large_value_is_a_view_into_what_is_stored_and_the_same_fact(size: int) -> None:
+    value = msgspec.Raw(b'"' + b"x" * (size - 2) + b'"')
+    facts: list[AnyFact] = [
+        Succeeded(call=CallRecord(name="pay"), value=value),
+        Returned(value=value),
+        Ended(status="succeed", value=value),
+    ]
+    for fact in facts:
+        found, data = lean(fact)
+        assert found == fact
+        assert data == (encode_fact(fact) if size >= LEAN_BYTES else b"")
+    tracemalloc.start()
+    try:
+        _, data = lean(facts[0])
+        assert tracemalloc.get_traced_memory()[0] < 2 * len(data) + 10_000
+    finally:
+        tracemalloc.stop()
