@@ -40,6 +40,8 @@ log = logging.getLogger("flowtx.dtm")
 DRAIN_MAX_S = 10.0
 """How long the rest of a body that is too long is waited for, so that its sender gets to see the answer."""
 
+STATUS_HEADER = "Flowtx-Status"
+"""Where a transaction stands that ``wait_result`` waited for in vain: the 409 alone does not tell (spec 12.26)."""
 ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "DELETE", "TRACE")
 """All but CONNECT, after whose success no answer follows but a tunnel (RFC 9110, 9.3.6)."""
 
@@ -150,4 +152,6 @@ def _respond(answer: Answer) -> Response:
     response = Response(answer.body, answer.status, content_type=answer.content_type)
     if answer.location:
         response.headers["Location"] = answer.location
+    if answer.transaction_status:
+        response.headers[STATUS_HEADER] = answer.transaction_status
     return response

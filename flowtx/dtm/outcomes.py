@@ -17,9 +17,13 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class DtmFailure(msgspec.Struct, frozen=True):
-    """A final "no": 409 over HTTP, ABORTED over gRPC."""
+    """A final "no": 409 over HTTP, ABORTED over gRPC.
+
+    With ``status`` it is not final: the transaction that ``wait_result`` waited for is there, and goes on (spec 4.8).
+    """
 
     message: str
+    status: str = ""
 
 
 class DtmOngoing(msgspec.Struct, frozen=True):

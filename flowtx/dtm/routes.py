@@ -31,12 +31,16 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A status and a body; the type is JSON but where another is named."""
+    """A status and a body; the type is JSON but where another is named.
+
+    ``transaction_status`` is where a transaction stands that has not succeeded, for the header of that name.
+    """
 
     status: int
     body: bytes
     content_type: str = answers.CONTENT_TYPE
     location: str = ""
+    transaction_status: str = ""
 
 
 Handler = Callable[[Desk, Asked], Awaitable[Outcome]]
@@ -164,8 +168,8 @@ def spell(outcome: Outcome) -> Answer:
             return Answer(200, answers.SUCCESS)
         case Done(value=value):
             return Answer(200, answers.encode(value))
-        case DtmFailure(message=message):
-            return Answer(409, answers.failure(message))
+        case DtmFailure(message=message, status=status):
+            return Answer(409, answers.failure(message), transaction_status=status)
         case DtmOngoing(message=message):
             return Answer(425, answers.ongoing(message))
         case DtmError(message=message, kind="undecodable"):

@@ -108,6 +108,18 @@ async def test_084_a_repeated_submit_is_acknowledged_while_it_runs_and_refused_a
     assert again.json == {"dtm_result": "FAILURE", "message": "current status 'succeed', cannot sumbmit. FAILURE"}
 
 
+async def test_a_header_tells_what_a_409_means_to_who_waited(dtm: Dtm, participant: Participant) -> None:
+    participant.replies("/ongoing", ONGOING)
+    participant.replies("/refused", REFUSES)
+    participant.replies("/refused-undo", FAILS)
+    for path, status in (("/ongoing", "submitted"), ("/refused", "aborting")):
+        order = saga(participant, path, wait_result=True)
+        answer = await dtm.post("submit", order)
+        assert (answer.status, answer.headers.get("flowtx-status")) == (409, status)
+    good = await dtm.post("submit", saga(participant, "/a", wait_result=True))
+    assert (good.status, good.headers.get("flowtx-status")) == (200, None)
+
+
 async def test_084_a_repeated_submit_calls_now_what_waits_for_its_next_attempt(
     clocked: Dtm, participant: Participant
 ) -> None:

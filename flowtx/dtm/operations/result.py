@@ -46,7 +46,8 @@ async def result_of(desk: Desk, row: Transaction, *, wanted: str = "succeed") ->
     if last.outcome == "ongoing":
         return _not_yet(row) if row.pattern == "msg" else DtmOngoing("ONGOING")
     message = UNKNOWN_RESULT.format(reason_of(last.error))
-    return DtmFailure(with_failure(message)) if last.outcome == "refused" else DtmError(message)
+    refused = DtmFailure(with_failure(message), status=row.status)
+    return refused if last.outcome == "refused" else DtmError(message)
 
 
 async def _rested(desk: Desk, gid: str, limit_s: float) -> Transaction:
@@ -63,7 +64,7 @@ async def _rested(desk: Desk, gid: str, limit_s: float) -> Transaction:
 
 
 def _not_yet(row: Transaction) -> Outcome:
-    return DtmFailure(with_failure(row.reason or NOT_YET))
+    return DtmFailure(with_failure(row.reason or NOT_YET), status=row.status)
 
 
 def last_attempt(events: Iterable[Event]) -> Attempted | None:

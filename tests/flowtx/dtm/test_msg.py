@@ -81,7 +81,7 @@ async def test_wait_result_tells_a_message_that_is_ongoing_from_one_in_error(
     participants.script("/broken", ["break"])
     async with open_desk(participants) as desk:
         waiting = await submit(desk, request("msg", "/ongoing", gid="a", wait_result=True))
-        assert waiting == DtmFailure("wait result not return success: FAILURE")
+        assert waiting == DtmFailure("wait result not return success: FAILURE", status="submitted")
         broken = await submit(desk, request("msg", "/broken", gid="b", wait_result=True))
         assert isinstance(broken, DtmError)
         assert "unkown result will be retried: http://p/broken answered 500: out of order" in broken.message

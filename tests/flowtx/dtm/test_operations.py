@@ -155,7 +155,7 @@ async def test_beyond_its_retry_limit_a_saga_turns_round(autojump_clock: MockClo
     participants.script("/b", [], then="break")
     async with open_desk(participants) as desk:
         outcome = await submit(desk, order("/a", "/b", retry_limit=1))
-        assert outcome == DtmFailure("RetryCount is greater than RetryLimit, RetryLimit: 1 FAILURE")
+        assert outcome == DtmFailure("RetryCount is greater than RetryLimit, RetryLimit: 1 FAILURE", status="failed")
         assert await rows(desk) == "S S S P"
         assert (await transaction(desk)).status == "failed"
 
@@ -165,7 +165,7 @@ async def test_concurrent_steps_do_not_wait_for_one_that_is_ongoing(autojump_clo
     participants.script("/a", ["ongoing"])
     async with open_desk(participants) as desk:
         outcome = await submit(desk, order("/a", "/b", custom_data='{"concurrent":true}'))
-        assert outcome == DtmFailure("wait result not return success: FAILURE")
+        assert outcome == DtmFailure("wait result not return success: FAILURE", status="submitted")
         assert await rows(desk) == "P P P S"
         await desk.engine.wait("g")
         assert await rows(desk) == "P S P S"
@@ -177,7 +177,7 @@ async def test_a_step_is_taken_back_before_those_it_came_after(autojump_clock: M
     custom = '{"concurrent":true,"orders":{"1":[0],"2":[1]}}'
     async with open_desk(participants) as desk:
         outcome = await submit(desk, order("/a", "/b", "/c", "/d", custom_data=custom))
-        assert outcome == DtmFailure("url:http://p/c return failed: not enough money FAILURE")
+        assert outcome == DtmFailure("url:http://p/c return failed: not enough money FAILURE", status="failed")
         assert await rows(desk) == "S S S S S F S S"
     urls = [asked.url.removeprefix("http://p/") for asked in participants.asked]
     assert [url for url in urls if url not in ("d", "d-undo")] == ["a", "b", "c", "c-undo", "b-undo", "a-undo"]
@@ -208,7 +208,7 @@ async def test_wait_result_is_answered_when_the_run_rests_and_not_later(autojump
     async with open_desk(participants) as desk:
         began = trio.current_time()
         outcome = await submit(desk, order("/a"))
-        assert outcome == DtmFailure("wait result not return success: FAILURE")
+        assert outcome == DtmFailure("wait result not return success: FAILURE", status="submitted")
         assert trio.current_time() - began == pytest.approx(0.5, abs=0.1)
 
 
@@ -219,7 +219,7 @@ async def test_wait_result_is_answered_at_the_latest_two_seconds_after_the_reque
     async with open_desk(participants) as desk:
         began = trio.current_time()
         outcome = await submit(desk, order("/a", "/b", "/c"))
-        assert outcome == DtmFailure("wait result not return success: FAILURE")
+        assert outcome == DtmFailure("wait result not return success: FAILURE", status="submitted")
         assert trio.current_time() - began == pytest.approx(5.0, abs=0.1)
         await desk.engine.wait("g")
         assert await rows(desk) == "P S P S P S"
