@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request, urlopen
@@ -71,6 +72,21 @@ def test_a_retry_comes_when_the_clock_is_moved_and_not_before(shop: tuple[type[S
         assert status_of(server.url, "g") == "succeed"
         server.reset()
         assert status_of(server.url, "g") is None
+
+
+def test_what_has_ended_is_deleted_when_the_clock_is_moved_beyond_its_retention(shop: tuple[type[Shop], str]) -> None:
+    answers, action = shop
+    answers.status = 200
+    with flowtx.testing.server(retention_s=3600) as server:
+        submit(server.url, "g", action)
+        assert server.processed(wait_s=WITHIN_S) == ["g"]
+        server.advance(3500)
+        assert status_of(server.url, "g") == "succeed"
+        server.advance(200)
+        until = time.monotonic() + WITHIN_S
+        while status_of(server.url, "g") is not None:
+            assert time.monotonic() < until, "it is kept"
+            time.sleep(0.02)
 
 
 def test_with_recovery_off_one_round_is_made_at_a_time(shop: tuple[type[Shop], str]) -> None:
