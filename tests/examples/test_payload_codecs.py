@@ -100,6 +100,49 @@ async def test_the_file_holds_neither_inputs_nor_results_nor_reasons(url: str, c
     assert "whisper" in rows
 
 
+class Measured:
+    """A codec that notes how long its payloads are, before another one."""
+
+    def __init__(self, inner: flowtx.PayloadCodec) -> None:
+        self._inner = inner
+        self.sizes: list[int] = []
+
+    def encode(self, payload: bytes, context: flowtx.PayloadContext) -> bytes:
+        self.sizes.append(len(payload))
+        return self._inner.encode(payload, context)
+
+    def decode(self, stored: bytes, context: flowtx.PayloadContext) -> bytes:
+        payload = self._inner.decode(stored, context)
+        self.sizes.append(len(payload))
+        return payload
+
+
+def repeat(text: str) -> str:
+    return text * 300_000
+
+
+@flowtx.workflow
+async def shout(tx: flowtx.Tx, text: str, pause_s: float) -> str:
+    loud = await tx.step(repeat, text)
+    await tx.sleep(pause_s)
+    return loud
+
+
+@pytest.mark.parametrize("codec", CODECS[1:], ids=repr)
+async def test_a_large_payload_is_encoded_piece_by_piece_and_read_after_a_restart(
+    url: str, codec: flowtx.PayloadCodec
+) -> None:
+    limits = flowtx.EngineLimits(park_after_s=0.0)
+    measured = Measured(codec)
+    async with flowtx.open(url, codec=measured, limits=limits) as engine:
+        await engine.start(shout, "secret", 0.3, gid="t-1")
+        await engine.rest("t-1", timeout_s=5)
+    assert "secret" not in dump(url)
+    async with flowtx.open(url, codec=measured, workflows=[shout], limits=limits) as engine:
+        assert await engine.wait("t-1") == "secret" * 300_000
+    assert max(measured.sizes) == 512 * 1024
+
+
 async def test_the_key_changes_while_a_run_waits_and_the_run_goes_on(url: str) -> None:
     limits = flowtx.EngineLimits(park_after_s=0.0)
     async with flowtx.open(url, codec=OLD, limits=limits) as engine:
