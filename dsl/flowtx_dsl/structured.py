@@ -39,9 +39,10 @@ class CancelScope(AbstractContextManager["CancelScope", bool], ABC):
     @property
     @abstractmethod
     def deadline(self) -> datetime | None:
-        """When the scope cancels itself, in UTC; None when it does not, or while ``move_on_after`` is not entered.
+        """When the scope cancels itself, in UTC; None when it does not.
 
-        It can be set at any time, to an instant with a time zone. The journal keeps it: a restart does not extend it.
+        It can be set at any time, to an instant with a time zone. The journal keeps it: a restart does not extend it. A
+        scope of seconds has none before it is entered: ``WorkflowError``, as trio raises.
         """
 
     @deadline.setter

@@ -68,13 +68,18 @@ PLAIN = (
     *("cancel", "cancel", "set deadline", "unset deadline", "set shield", "unset shield", "look at scope"),
     *("set event", "wait event", "wait event", "start in", "start in"),
     *("send", "send", "receive", "receive", "send nowait", "receive nowait", "close send", "close receive"),
-    *("clone send", "clone receive", "receive all"),
+    *("clone send", "clone receive", "receive all", "is event set"),
+    *("make scope", "make deadline", "make timeout", "start step", "raise group"),
 )
 BLOCKS = (
     *("nursery", "nursery", "nursery", "scope", "shielded", "move_on_after", "move_on_after", "fail_after"),
     *("passed deadline", "except", "except base", "except star", "finally", "log and raise", "shielded finally"),
+    *("enter made", "enter made", "move_on_at", "fail_at", "with send", "with receive"),
 )
-TIMED = {"step", "step refused", "step failed", "sleep", "set deadline", "move_on_after", "fail_after"}
+TIMED = {
+    *("step", "step refused", "step failed", "sleep", "set deadline", "move_on_after", "fail_after", "start step"),
+    *("make deadline", "make timeout", "move_on_at", "fail_at"),
+}
 
 
 class Reader:
@@ -137,9 +142,22 @@ class Words(Protocol):
     def scope(self, *, shield: bool) -> AbstractContextManager[Any]: ...
     def move_on_after(self, seconds: float) -> AbstractContextManager[Any]: ...
     def fail_after(self, seconds: float) -> AbstractContextManager[Any]: ...
+    def move_on_at(self, at: float) -> AbstractContextManager[Any]: ...
+    def fail_at(self, at: float) -> AbstractContextManager[Any]: ...
     def set_deadline(self, scope: Any, at: float) -> None: ...
+    def deadline(self, scope: Any) -> float: ...
+    def start_step(self, nursery: Any, statement: Statement) -> None: ...
     def event(self) -> Any: ...
     def channel(self, size: int) -> tuple[Any, Any]: ...
+
+
+SAID = {
+    "Nursery is closed to new arrivals": "closed nursery",
+    "each scope may be used for a single": "entered twice",
+    "Each CancelScope may only be used for a single": "entered twice",
+    "does not have an absolute deadline": "no deadline yet",
+}
+"""What both worlds say in words, trio without a class of its own."""
 
 
 def shape(error: BaseException) -> object:
@@ -149,8 +167,9 @@ def shape(error: BaseException) -> object:
         return [shape(member) for member in group.exceptions]
     if isinstance(error, trio.Cancelled | flowtx.Cancelled):
         return "Cancelled"
-    if "Nursery is closed to new arrivals" in str(error):
-        return "closed nursery"
+    for said, meant in SAID.items():
+        if said in str(error):
+            return meant
     return type(error).__name__, str(error) if isinstance(error, ValueError | flowtx.Refused) else ""
 
 
@@ -162,6 +181,7 @@ class Interpreter:
     trace: list[object] = field(default_factory=list[object])
     scopes: dict[int, Any] = field(default_factory=dict[int, Any])
     nurseries: dict[int, Any] = field(default_factory=dict[int, Any])
+    made_scopes: list[Any] = field(default_factory=list[Any])
     is_cut_off: bool = False
 
     async def run(self, program: Body) -> None:
@@ -213,8 +233,13 @@ class Interpreter:
         match one.kind:
             case "nursery":
                 return await self.nursery(task, one)
-            case "scope" | "shielded" | "move_on_after" | "fail_after" | "passed deadline":
+            case "scope" | "shielded" | "move_on_after" | "fail_after" | "passed deadline" | "move_on_at" | "fail_at":
                 return await self.scope(task, one)
+            case "make scope" | "make deadline" | "make timeout" | "enter made":
+                return await self.made(task, one)
+            case "with send" | "with receive":
+                await self.within(task, one)
+                return None
             case "except" | "except base" | "except star" | "finally" | "log and raise" | "shielded finally":
                 return await self.handler(task, one)
             case "send" | "send nowait" | "close send" | "clone send":
@@ -234,6 +259,15 @@ class Interpreter:
                 await self.words.sleep(one.seconds)
             case "raise":
                 raise ValueError(f"raised {one.number}")
+            case "raise group":
+                refused = flowtx.Refused(f"raised {one.number}")
+                raise BaseExceptionGroup("", [refused, ExceptionGroup("", [ValueError(f"raised {one.number}")])])
+            case "is event set":
+                return self.events[one.target].is_set()
+            case "start step":
+                if self.nurseries:
+                    nursery = list(self.nurseries.values())[one.target % len(self.nurseries)]
+                    self.words.start_step(nursery, one)
             case "set event":
                 self.events[one.target].set()
             case "wait event":
@@ -263,11 +297,36 @@ class Interpreter:
             "move_on_after": lambda: words.move_on_after(one.seconds),
             "fail_after": lambda: words.fail_after(one.seconds),
             "passed deadline": lambda: words.move_on_after(0),
+            "move_on_at": lambda: words.move_on_at(one.seconds),
+            "fail_at": lambda: words.fail_at(one.seconds),
         }[one.kind]()
         with opened as scope:
             self.scopes[one.number] = scope
             await self.block(task, one.bodies[0])
         return scope.cancelled_caught, scope.cancel_called
+
+    async def made(self, task: str, one: Statement) -> object:
+        """Scopes that are made at one time, and entered, once or twice, at another."""
+        if one.kind != "enter made":
+            words = self.words
+            scope = words.move_on_after(one.seconds) if one.kind == "make timeout" else words.scope(shield=False)
+            if one.kind == "make deadline":
+                words.set_deadline(scope, one.seconds)
+            self.made_scopes.append(scope)
+            self.scopes[one.number] = scope
+            return None
+        if not self.made_scopes:
+            return "none is made"
+        with self.made_scopes[one.target % len(self.made_scopes)] as scope:
+            await self.block(task, one.bodies[0])
+        return scope.cancelled_caught, scope.cancel_called
+
+    async def within(self, task: str, one: Statement) -> None:
+        """An end of a channel, closed when the block is left."""
+        ends = self.ends[one.target % 2 * 2 + (one.kind == "with receive")]
+        with ends[-1].clone() as end:
+            ends.append(end)
+            await self.block(task, one.bodies[0])
 
     def at_scope(self, one: Statement) -> object:
         if not self.scopes:
@@ -284,7 +343,7 @@ class Interpreter:
                 scope.shield = one.kind == "set shield" and not self.is_cut_off
             case _:
                 pass
-        return scope.cancel_called, scope.cancelled_caught, scope.shield
+        return scope.cancel_called, scope.cancelled_caught, scope.shield, self.words.deadline(scope)
 
     async def handler(self, task: str, one: Statement) -> object:
         seen: list[object] = []
@@ -449,8 +508,20 @@ class TrioWords:
     def fail_after(self, seconds: float) -> AbstractContextManager[Any]:
         return trio.fail_after(seconds)
 
+    def move_on_at(self, at: float) -> AbstractContextManager[Any]:
+        return trio.move_on_at(at)
+
+    def fail_at(self, at: float) -> AbstractContextManager[Any]:
+        return trio.fail_at(at)
+
     def set_deadline(self, scope: Any, at: float) -> None:
         scope.deadline = at
+
+    def deadline(self, scope: Any) -> float:
+        return cast("float", scope.deadline)
+
+    def start_step(self, nursery: Any, statement: Statement) -> None:
+        nursery.start_soon(self.step, statement)
 
     def event(self) -> Any:
         event = trio.Event()
@@ -515,8 +586,20 @@ class KernelWords:
     def fail_after(self, seconds: float) -> AbstractContextManager[Any]:
         return self.tx.fail_after(seconds)
 
+    def move_on_at(self, at: float) -> AbstractContextManager[Any]:
+        return self.tx.move_on_at(datetime.fromtimestamp(at, UTC))
+
+    def fail_at(self, at: float) -> AbstractContextManager[Any]:
+        return self.tx.fail_at(datetime.fromtimestamp(at, UTC))
+
     def set_deadline(self, scope: Any, at: float) -> None:
         scope.deadline = None if at == math.inf else datetime.fromtimestamp(at, UTC)
+
+    def deadline(self, scope: Any) -> float:
+        return math.inf if scope.deadline is None else scope.deadline.timestamp()
+
+    def start_step(self, nursery: Any, statement: Statement) -> None:
+        nursery.start_step(step, statement.kind, statement.seconds, statement.number)
 
     def event(self) -> Any:
         return self.tx.Event()

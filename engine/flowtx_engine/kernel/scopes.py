@@ -127,17 +127,26 @@ class Scope(CancelScope):
 
     @property
     def deadline(self) -> datetime | None:
-        """When the scope cancels itself."""
+        """When the scope cancels itself; raises ``WorkflowError`` while only the time after entering it is known."""
+        self._check_absolute()
         return None if self._deadline_at == math.inf else _datetime_of(self._deadline_at)
 
     @deadline.setter
     def deadline(self, deadline: datetime | None) -> None:
         address = self._run.speaking().next_address()  # taken in any case, so that no timing moves what follows
+        self._check_absolute()
         self._deadline_at = math.inf if deadline is None else seconds_of(deadline, "scope.deadline = ")
-        self._after_s = math.inf
         if self.status is not None:
             self._drop_timer()
             self._ask_timer(address)
+
+    def _check_absolute(self) -> None:
+        if self._after_s != math.inf:
+            raise WorkflowError(
+                f"{self._run.name}: a cancel scope of {self._after_s:g} s that was not entered does not have an "
+                f"absolute deadline ({self._where})",
+                remedy="Enter it first, or make it with tx.move_on_at or tx.fail_at.",
+            )
 
     @property
     def shield(self) -> bool:

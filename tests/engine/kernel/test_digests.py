@@ -26,7 +26,7 @@ def backwards(value: Any) -> Any:
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value)
         return {key: backwards(members[key]) for key in reversed(members)}
-    return [backwards(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
+    return [backwards(each) for each in cast("Any", value)] if isinstance(value, list) else value
 
 
 @given(values)

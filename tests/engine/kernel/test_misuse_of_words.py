@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -79,3 +80,20 @@ def test_a_word_spoken_wrongly_ends_the_run_before_anything_is_asked(
     assert kernel.ended.error.type == f"flowtx_dsl.errors:{kind.__name__}"
     assert message in kernel.ended.error.text
     assert "\n  -> " in kernel.ended.error.text, "it says what to do"
+
+
+def test_a_scope_of_seconds_has_no_deadline_before_it_is_entered(play: Begin) -> None:
+    @flowtx.workflow
+    async def looks_early(tx: flowtx.Tx) -> None:
+        scope = tx.move_on_after(60)
+        with pytest.raises(flowtx.WorkflowError, match="does not have an absolute deadline"):
+            print(scope.deadline)
+        with pytest.raises(flowtx.WorkflowError, match="a cancel scope of 60 s that was not entered"):
+            scope.deadline = tx.now()
+        began_at = tx.now()
+        with scope:
+            assert scope.deadline == began_at + timedelta(seconds=60)
+            scope.deadline = None
+            assert scope.deadline is None
+
+    assert play(looks_early).kernel.ended.status == "succeed"
