@@ -19,9 +19,13 @@ from flowtx.cli.options import db_option, examples, json_option
 from flowtx.cli.printing import print_json, print_pictures, styled_status
 from flowtx.cli.times import seconds_of
 from flowtx_engine.journal.sql import StoreDescription, Upgrade, open_sqlite, upgrade_store
+from flowtx_engine.journal.store import Store
+from flowtx_engine.runtime.sweeping import PIECES_MAX
 
 PRUNE_MAX = 200
 """How many transactions are deleted at once: a server that runs on the database has to wait for no longer than that."""
+NO_NODE = "flowtx db prune"
+"""What no node is called: nothing that is being written is this command's own."""
 STATUSES = ("prepared", "submitted", "aborting", "succeed", "failed")
 
 
@@ -104,8 +108,8 @@ def prune(*, db: str, older_than: str, as_json: bool) -> None:
     """Delete transactions that ended long ago, with their journals.
 
     A server does this by itself, after retention_s; this command is for databases without one, and for once. What is
-    unfinished is never deleted, nor is a child that its unfinished parent may ask for again. The file does not become
-    smaller: the room is used for what comes.
+    unfinished is never deleted, nor is a child that its unfinished parent may ask for again. Pieces of large payloads
+    go with what they belong to. The file does not become smaller: the room is used for what comes.
     """
     ended_before_at = time.time() - seconds_of(older_than, "--older-than")
     store = open_sqlite(db, create=False, migrate=False)
@@ -113,6 +117,7 @@ def prune(*, db: str, older_than: str, as_json: bool) -> None:
     try:
         while count := store.prune(ended_before_at, PRUNE_MAX):
             deleted_count += count
+        _sweep(store)
     finally:
         store.close()
     if as_json:
@@ -120,6 +125,13 @@ def prune(*, db: str, older_than: str, as_json: bool) -> None:
     else:
         transactions = "transaction" if deleted_count == 1 else "transactions"
         print_pictures(Text(f"{deleted_count:,} {transactions} that had ended more than {older_than} ago: deleted."))
+
+
+def _sweep(store: Store) -> None:
+    """Delete the pieces of large payloads that nothing names, as nodes do: there may be no node to do it."""
+    while ids := store.uncounted(NO_NODE, time.time(), PRUNE_MAX):
+        while store.sweep(ids, PIECES_MAX):
+            pass
 
 
 def sentence(url: str, done: Upgrade) -> str:

@@ -7,16 +7,25 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
+import flowtx
 from flowtx.cli.db import bytes_in_words, sentence
 from flowtx.cli.main import main
 from flowtx.testing.journal_writes import begin, end
 from flowtx_engine.journal.migrations import newest_version
+from flowtx_engine.journal.pieces import PIECE_BYTES
 from flowtx_engine.journal.records import Filter
 from flowtx_engine.journal.sql import Upgrade, open_sqlite
 
 NEWEST = newest_version()
+LARGE = "x" * (2 * PIECE_BYTES)
+
+
+@flowtx.workflow
+async def repeats(tx: flowtx.Tx, text: str) -> str:
+    return text
 
 
 @pytest.fixture
@@ -107,6 +116,25 @@ def test_prune_deletes_what_ended_long_ago_and_says_how_much(url: str) -> None:
     assert (third.exit_code, third.output) == (0, "0 transactions that had ended more than 7d ago: deleted.\n")
     with closing(open_sqlite(url)) as store:
         assert [row.gid for row in store.transactions(Filter(), before_id=None, limit=9)] == ["runs", "new"]
+
+
+def test_prune_leaves_no_pieces_of_what_it_deletes_and_all_of_the_rest(url: str) -> None:
+    async def run_both() -> None:
+        async with flowtx.open(url) as engine:
+            await engine.run(repeats, LARGE, gid="g-1")
+            await engine.start(repeats, LARGE, gid="g-2", delay_s=3600)
+
+    trio.run(run_both)
+    assert call("prune", "--db", url, "--older-than", "0s").output.startswith("1 transaction")
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        assert connection.execute("SELECT gid FROM flowtx_transactions").fetchall() == [("g-2",)]
+        assert connection.execute("SELECT gid, field, state FROM flowtx_payloads").fetchall() == [
+            ("g-2", "input", "counts")
+        ]
+        assert (
+            connection.execute("SELECT DISTINCT payload_id FROM flowtx_pieces").fetchall()
+            == connection.execute("SELECT id FROM flowtx_payloads").fetchall()
+        )
 
 
 def test_prune_refuses_a_length_that_is_none_and_deletes_nothing(url: str) -> None:
