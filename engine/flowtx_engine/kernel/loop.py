@@ -35,6 +35,7 @@ class Loop(ABC):
         "_current",
         "_deciding",
         "_doubtful",
+        "_due",
         "_given_up",
         "_orders",
         "_others",
@@ -62,6 +63,7 @@ class Loop(ABC):
         self._others: dict[Task, None] = {}  # every living task but the first
         self._asked: dict[str, Asked] = {}
         self._timers: dict[str, Callable[[], None]] = {}
+        self._due: dict[str, tuple[float, Callable[[], None]]] = {}  # deadlines that had passed when they were set
         self._given_up: dict[str, None] = {}  # as sets; an empty dict is made in a third of the time
         self._withdrawn: dict[str, None] = {}
         self.has_once = False  # whether any step may be made once only; most runs have none, and pay nothing for it
@@ -171,10 +173,16 @@ class Loop(ABC):
         self._timers[address] = fire
         self._orders.append(asked)
 
+    def set_due(self, address: str, deadline_at: float, fire: Callable[[], None]) -> None:
+        """A deadline that had passed when it was set: it comes at the end of this round, and no event is needed."""
+        self._due[address] = deadline_at, fire
+
     def drop_timer(self, address: str) -> None:
         """The scope was left or cancelled before its time came."""
         if self._timers.pop(address, None) is not None:
             self._give_up(self._asked[address])
+        elif self._due:
+            self._due.pop(address, None)
 
     # -- tasks
 
@@ -188,13 +196,22 @@ class Loop(ABC):
         self._ready.append(task)
 
     def _run_ready(self) -> None:
-        """Run tasks first in, first out, until all of them wait or have ended."""
+        """Run tasks first in, first out, until all of them wait or have ended.
+
+        As in trio, whoever is ready together makes up a round, and between two rounds deadlines are looked at.
+        """
         ready = self._ready
         hidden = hide_loop()
         try:
+            left_count = 0
             for _ in range(TURNS_MAX):
-                if not ready:
-                    return
+                if not left_count or not ready:
+                    if self._due:
+                        self._fire_due()
+                    left_count = len(ready)
+                    if not left_count:
+                        return
+                left_count -= 1
                 task = self._current = ready.popleft()
                 self._step_task(task)
             while ready:
@@ -202,6 +219,12 @@ class Loop(ABC):
         finally:
             self._current = None
             show_loop(hidden)
+
+    def _fire_due(self) -> None:
+        """Cancel the scopes whose deadline had passed when it was set, the earliest first."""
+        due, self._due = self._due, {}
+        for _, fire in sorted(due.values(), key=lambda timer: timer[0]):
+            fire()
 
     def _step_task(self, task: Task) -> None:
         """Run one task to its next await."""
@@ -302,6 +325,7 @@ class Loop(ABC):
         for asked in self.waiting:
             self._give_up(asked)
         self._timers.clear()
+        self._due.clear()
         self._doubtful.clear()
         self._deciding.clear()
         self._ready.clear()

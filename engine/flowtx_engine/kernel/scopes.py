@@ -191,10 +191,21 @@ class Scope(CancelScope):
             self.status.recalculate(self._run)
 
     def _ask_timer(self, address: str) -> None:
+        status = self.status
+        assert status is not None, "a scope that is not entered has no timer"
+        status.look = None
         if self._deadline_at != math.inf and not self._is_called:
             self._timer = address
+            if self._deadline_at <= self._run.now_at():
+                status.look = self._look
+                self._run.set_due(address, self._deadline_at, self._fire)
+                return
             timer = Sleep(until_at=self._deadline_at, where=self._where, name="deadline")
             self._run.set_timer(address, timer, self._fire)
+
+    def _look(self) -> None:
+        if self._run.now_at() >= self._deadline_at:
+            self.call("")
 
     def _fire(self) -> None:
         self._timer = ""

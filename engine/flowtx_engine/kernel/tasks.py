@@ -81,10 +81,12 @@ class Status:
     """One node of the cancellation tree: a scope that was entered, with the tasks and scopes directly inside it.
 
     ``is_called`` and ``shield`` are its scope's; ``is_cancelled`` says whether waiting inside it is refused, by its
-    own scope or by one further out. Insertion order is kept, so that cancellation reaches tasks in a fixed order.
+    own scope or by one further out. ``look`` is there after a deadline was set that had passed, until somebody has felt
+    it: whoever brings ``is_cancelled`` up to date looks, as in trio. Insertion order is kept, so that cancellation
+    reaches tasks in a fixed order.
     """
 
-    __slots__ = ("children", "is_called", "is_cancelled", "parent", "reason", "shield", "tasks")
+    __slots__ = ("children", "is_called", "is_cancelled", "look", "parent", "reason", "shield", "tasks")
 
     def __init__(
         self, parent: Status | None, *, is_called: bool = False, shield: bool = False, reason: str = ""
@@ -94,6 +96,7 @@ class Status:
         self.shield = shield
         self.reason = reason
         self.is_cancelled = False
+        self.look: Callable[[], None] | None = None
         self.children: dict[Status, None] = {}
         self.tasks: dict[Task, None] = {}
         if parent is not None:
@@ -116,6 +119,9 @@ class Status:
         todo: list[Status] = [self]
         while todo:
             status = todo.pop()
+            if status.look is not None:
+                look, status.look = status.look, None
+                look()
             is_cancelled = status.is_called or status.sees_parent_cancelled
             if is_cancelled == status.is_cancelled:
                 continue
@@ -257,6 +263,10 @@ class Scheduler(Protocol):
 
     def set_timer(self, address: str, timer: Sleep, fire: Callable[[], None]) -> None:
         """Ask for a timer and call ``fire`` when its time has come."""
+        ...
+
+    def set_due(self, address: str, deadline_at: float, fire: Callable[[], None]) -> None:
+        """Call ``fire`` once everybody who is ready now has run."""
         ...
 
     def drop_timer(self, address: str) -> None:

@@ -5,19 +5,30 @@ The law of this file: nothing here is journaled and nothing takes a number. Task
 
 from __future__ import annotations
 
+from flowtx_dsl.errors import Cancelled
 from flowtx_engine.kernel.tasks import TURN, Scheduler, Task, Wait
 
 
 async def checkpoint(run: Scheduler) -> None:
-    """Let others run, then take a cancellation that is due, as trio's does."""
+    """Let others run, then take a cancellation that is due, as trio's does.
+
+    One that a shield holds off before it arrives is forgotten.
+    """
     task = run.speaking()
     await TURN
     if task.status.is_cancelled:
-        await Wait(_accept, "a cancellation")
+        try:
+            await Wait(_accept, "a cancellation")
+        except Cancelled:
+            if task.status.is_cancelled:
+                raise
 
 
 async def checkpoint_if_cancelled(run: Scheduler) -> None:
-    """Raise ``Cancelled`` if one is due; else nothing at all."""
+    """Raise ``Cancelled`` if one is due; else nothing at all.
+
+    Where a shield holds it off before it arrives, this returns; trio (0.35) fails an assertion of its own there.
+    """
     if run.speaking().status.is_cancelled:
         await checkpoint(run)
 
