@@ -25,10 +25,13 @@ from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.places import LimitRule
 from flowtx_engine.journal.records import (
     Filter,
+    InPieces,
     JournalRow,
     KvEntry,
     NewPlace,
     NewTransaction,
+    PayloadField,
+    Piece,
     RowChange,
     Status,
     Transaction,
@@ -51,6 +54,15 @@ texts = st.sampled_from(["", "text", "Text", "it's \N{SNOWMAN}"])
 blobs = st.sampled_from([b"", b"{}", bytes(range(256))])
 limits = st.integers(0, 5)
 categories = st.sampled_from(["topics", "Topics"])
+
+# An id is one writer's, so it belongs to one place.
+in_pieces = st.sampled_from(
+    [
+        InPieces(id=f"{field}-{gid}", gid=gid, field=field, seq=None, piece_count=2, size=0)
+        for gid in ("g", "ü")
+        for field in cast("list[PayloadField]", ["data", "result"])
+    ]
+)
 
 # Runs under limits have gids of their own, because the places of what has ended may be forgotten: it must not come back
 # before it is deleted.
@@ -132,6 +144,7 @@ class _Agreement(RuleBasedStateMachine):
         super().__init__()
         self.oracle = MemoryStore()
         self.admitted_at = 0.0
+        self.beat_at = -1e12
         self.names = [new_name() for _ in self.makers]
         self.stores: list[Store] = [maker.open(name) for maker, name in zip(self.makers, self.names, strict=True)]
 
@@ -231,6 +244,32 @@ class _Agreement(RuleBasedStateMachine):
             row = JournalRow(gid=gid, seq=seq, kind="ended", address="", data=b"{}", at=0.0)
             self._commit([Write(gid=gid, rows=(row,), change=change)])
 
+    # --- pieces ---
+
+    @rule(of=in_pieces, number=st.integers(0, 1), node=owners, at=instants, data=blobs)
+    def put_piece(self, of: InPieces, number: int, node: str, at: float, data: bytes) -> None:
+        piece = Piece(of=of, number=number, data=data, node=node, at=at)
+        self._commit([Write(gid=of.gid, rows=(), pieces=(piece,))])
+
+    @rule(of=in_pieces)
+    def count(self, of: InPieces) -> None:
+        end = self._end_of(of.gid)
+        if end:
+            row = JournalRow(gid=of.gid, seq=end, kind="succeeded", address="", data=b"{}", at=0.0)
+            self._commit([Write(gid=of.gid, rows=(row,), counted=(of,))])
+
+    @rule(ids=st.lists(in_pieces.map(lambda of: of.id), max_size=3), piece_max=limits)
+    def sweep(self, ids: Sequence[str], piece_max: int) -> None:
+        self._agree(lambda store: store.sweep(ids, piece_max))
+
+    @rule(of=in_pieces, node=nodes, now_at=instants)
+    def look_at_pieces(self, of: InPieces, node: str, now_at: float) -> None:
+        """Of what was let go of, any pieces may be gone; and a node that is dead for long may be forgotten."""
+        at = max(now_at, self.beat_at)
+        self._agree(lambda store: sorted(store.uncounted(node, at, 100)))
+        if of.id not in self.oracle.uncounted("", float("inf"), 100):
+            self._agree(lambda store: store.pieces(of, 0, 9))
+
     @rule(gid=gids | waiting_gids, node=nodes)
     def put_back(self, gid: str, node: str) -> None:
         if self.oracle.transaction(gid) is not None:
@@ -272,6 +311,7 @@ class _Agreement(RuleBasedStateMachine):
 
     @rule(node=nodes, now_at=instants, lives_s=st.floats(0, 1e6))
     def beat(self, node: str, now_at: float, lives_s: float) -> None:
+        self.beat_at = max(self.beat_at, now_at)
         self._agree(lambda store: store.beat(node, now_at, now_at + lives_s))
 
     @rule(node=nodes, now_at=instants)
