@@ -515,6 +515,15 @@ class Fifo:
         return 0.0
 
 
+async def checkpoint_if_cancelled() -> None:
+    """What trio 0.35 says its own is equivalent to.
+
+    Found here: its own fails an assertion when a shield goes up between a cancellation and its arrival at a channel.
+    """
+    if trio.current_effective_deadline() == -math.inf:
+        await trio.lowlevel.checkpoint()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def fixed_order() -> Iterator[None]:
     """Fix what trio leaves open."""
@@ -540,6 +549,7 @@ def fixed_order() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for kind in (channels.MemorySendChannel, channels.MemoryReceiveChannel):
             patch.setattr(kind, "__attrs_post_init__", ordered_end(kind))
+        patch.setattr(trio.lowlevel, "checkpoint_if_cancelled", checkpoint_if_cancelled)
         patch.setattr(run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
         patch.setattr(run, "_r", Fifo())
         patch.setattr(run.CancelStatus, "__attrs_post_init__", ordered)
@@ -759,9 +769,7 @@ def test_the_kernel_does_what_trio_does(data: bytes) -> None:
     program = Reader(data).program()
     trace, events = under_kernel(program)
     under = under_trio(program)
-    # Found here: trio fails an assertion of its own when a shield goes up between a cancellation and its delivery at a
-    # channel; tests/engine/kernel/test_late_cancellation.py says what the kernel does.
-    assert trace == under or "AssertionError" in repr(under), program
+    assert trace == under, program
     replayed: list[list[object]] = []
     kernel = Kernel(workflow_of(program, replayed), b"[]", gid="g")
     for event in events:
