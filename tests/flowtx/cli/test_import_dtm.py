@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from flowtx.dtm.takeover.records import DtmTransaction
 from flowtx_engine.journal.sql import open_sqlite
@@ -25,7 +25,7 @@ def dtm(folder: Path) -> Dtm:
 
     def write(*transactions: DtmTransaction) -> str:
         url = f"sqlite:///{folder}/dtm.db"
-        fill_sql(create_engine(url), transactions, {"news": '[{"url":"http://p/a"}]'})
+        fill_sql(create_engine(url, poolclass=NullPool), transactions, {"news": '[{"url":"http://p/a"}]'})
         return url
 
     return write

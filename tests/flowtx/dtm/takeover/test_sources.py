@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from flowtx.dtm.takeover import sql_source
@@ -52,7 +52,7 @@ def test_no_time_is_no_error(fill: Fill) -> None:
 
 def test_an_sql_store_cannot_be_written_to(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/dtm.db"
-    fill_sql(create_engine(url), EVERYTHING, {})
+    fill_sql(create_engine(url, poolclass=NullPool), EVERYTHING, {})
     source = sql_source.SqlSource(url, name="it")
     with closing(source), pytest.raises(OperationalError, match="readonly"):
         source._connection.execute(text("DELETE FROM kv"))  # pyright: ignore[reportPrivateUsage] - no other way in

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 from trio.testing import MockClock
 
 from flowtx.dtm.operations.branches import register_branch
@@ -46,7 +46,7 @@ def take(tmp_path: Path) -> Callable[..., Report]:
     ) -> Report:
         path = tmp_path / "dtm.db"
         path.unlink(missing_ok=True)
-        fill_sql(create_engine(f"sqlite:///{path}"), transactions, topics or {})
+        fill_sql(create_engine(f"sqlite:///{path}", poolclass=NullPool), transactions, topics or {})
         with closing(SqlSource(f"sqlite:///{path}", name="it")) as source:
             return take_over(source, store, Settings(), is_dry_run=is_dry_run, now_at=NOW)
 
