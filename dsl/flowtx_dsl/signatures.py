@@ -91,7 +91,7 @@ class Signature:
             wanted = str(self.least) if self.least == self.most else f"{self.least} to {self.most or 'any number of'}"
             raise WorkflowError(
                 f"{self.name}({', '.join(self.names)}) takes {wanted} argument(s), got {count}",
-                remedy="Pass the arguments that its signature asks for.",
+                remedy="Pass the arguments that its signature asks for; a compensation gets those of its step.",
             )
 
     def _count(self, data: bytes) -> int:

@@ -8,6 +8,7 @@ their shape, never by an import of somebody's model library.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import operator
 from collections.abc import Callable, Hashable
@@ -125,6 +126,10 @@ def _encode_foreign(value: object) -> object:
     for plain in (str, int, float):
         if isinstance(value, plain):
             return plain(value)
+    if inspect.iscoroutine(value):
+        raise NotImplementedError(
+            f"it is the coroutine {value.__qualname__}, whose result was not awaited: put await before it"
+        )
     raise NotImplementedError(f"JSON has nothing for the type {type(value).__qualname__}")
 
 

@@ -298,6 +298,15 @@ async def yields(tx: flowtx.Tx) -> None:
     await tx.step(generates)
 
 
+async def forgets_what_a_compensation_gets(tx: flowtx.Tx) -> None:
+    fn: Any = takes_two
+    await tx.step(act, compensate=fn)
+
+
+async def forgets_to_await(tx: flowtx.Tx) -> Any:
+    return tx.sleep(1)
+
+
 def takes_two(a: int, b: Any) -> None: ...
 
 
@@ -328,6 +337,7 @@ async def sleeps_until_nowhere(tx: flowtx.Tx) -> None:
     [
         (calls_the_function, "a step calls a function or a target, got 1", "tx.step(withdraw, t)"),
         (forgets_an_argument, "takes_two(a, b) takes 2 argument(s), got 1", "its signature asks for"),
+        (forgets_what_a_compensation_gets, "takes_two(a, b) takes 2 argument(s), got 0", "those of its step"),
         (passes_what_no_json_holds, "takes_two: argument b cannot be written to the journal", "Pass plain data"),
         (passes_tx, "takes_two: argument b cannot be written to the journal", "Pass plain data"),
         (yields, "generates is a generator function: it yields", "Return a list"),
@@ -361,6 +371,12 @@ def test_a_forgotten_await_is_said_by_python_itself(play: Begin) -> None:
     with pytest.warns(RuntimeWarning, match=r"coroutine 'Tx\.step' was never awaited"):
         run = play(forgets)
     assert run.kernel.ended.status == "succeed"
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'Tx.sleep' was never awaited")
+def test_a_coroutine_that_is_returned_is_called_a_forgotten_await(play: Begin) -> None:
+    error = cause_of(play(flowtx.workflow(forgets_to_await)).kernel)
+    assert "it is the coroutine Tx.sleep, whose result was not awaited: put await before it" in str(error)
 
 
 def test_a_result_that_cannot_be_journaled_turns_the_run_round(play: Begin) -> None:
