@@ -104,7 +104,11 @@ class Node:
         if self._drivers is not None:
             self._drivers.cancel_scope.cancel()
             await self._drivers_done.wait()
-        await self._tools.journal.release(self._tools.node, self._tools.clock.now_at())
+        try:
+            await self._tools.journal.release(self._tools.node, self._tools.clock.now_at())
+        except JournalUnavailable as error:
+            # Nothing is lost by it, and whoever leaves the engine because of an error of his own should get that one.
+            log.warning("what this node had could not be given back; others take it up in two heartbeats: %s", error)
 
     def statistics(self) -> EngineStatistics:
         """What this node holds just now, and what its journal has done."""

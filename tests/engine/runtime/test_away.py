@@ -39,6 +39,10 @@ class Away(MemoryStore):
         self._answer()
         return super().owned(node)
 
+    def release(self, node: str, now_at: float) -> None:
+        self._answer()
+        super().release(node, now_at)
+
     def _answer(self) -> None:
         if self.is_away:
             self.tried_count += 1
@@ -66,3 +70,17 @@ async def test_a_run_that_cannot_be_read_is_read_when_the_database_answers(
         assert await engine.wait("g") == "rested"
         assert trio.current_time() < 100 + away_s + 20
         assert store.tried_count < 100, "nobody asks again and again meanwhile"
+
+
+async def test_an_engine_is_left_though_its_database_is_away(
+    autojump_clock: trio.testing.MockClock, open_engine: OpenEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Away()
+    async with open_engine([nap], on=store) as engine:
+        await engine.start(nap, gid="g")
+        store.is_away = True
+    assert "what this node had could not be given back; others take it up in two heartbeats" in caplog.text
+    store.is_away = False
+    row = store.transaction("g")
+    assert row is not None
+    assert row.owner, "what a dead node owned is found by that"
