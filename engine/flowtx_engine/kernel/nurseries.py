@@ -16,6 +16,7 @@ from typing import TypeVarTuple
 from flowtx_dsl.commands import Step
 from flowtx_dsl.errors import WorkflowError
 from flowtx_dsl.structured import Nursery
+from flowtx_engine.kernel.plain_with import OnlyAsyncWith
 from flowtx_engine.kernel.scopes import Scope, raise_instead
 from flowtx_engine.kernel.tasks import TURN, Ask, Scheduler, Status, Task, Wait
 
@@ -68,6 +69,14 @@ class Branches(Nursery):
     def start_soon(self, fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         """Start a branch."""
         address = self._next_address()
+        given: object = fn
+        if not callable(given):
+            if inspect.iscoroutine(given):
+                given.close()  # it was never going to be awaited, and this error says why
+            raise WorkflowError(
+                f"{self._run.name}: nursery.start_soon takes an async helper, got {given!r}",
+                remedy="Pass the function, uncalled: nursery.start_soon(ship, item), not start_soon(ship(item)).",
+            )
         coro = fn(*args)
         if not inspect.iscoroutine(coro):
             raise WorkflowError(
@@ -149,10 +158,12 @@ class Branches(Nursery):
         return f"<Nursery {self.address} of {self._run.name}, {state}>"
 
 
-class NurseryBlock(AbstractAsyncContextManager[Nursery, bool]):
+class NurseryBlock(OnlyAsyncWith, AbstractAsyncContextManager[Nursery, bool]):
     """``tx.open_nursery()``: the block around the branches."""
 
     __slots__ = ("_nursery", "_run", "_scope", "_where")
+
+    _word = "tx.open_nursery()"
 
     def __init__(self, run: Scheduler, where: str) -> None:
         self._run = run

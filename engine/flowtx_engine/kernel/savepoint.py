@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Protocol
 
+from flowtx_engine.kernel.plain_with import OnlyAsyncWith
 from flowtx_engine.kernel.scopes import Scope
 from flowtx_engine.kernel.settling import Registered, TaskDue, compensations_of
 from flowtx_engine.kernel.tasks import Scheduler, Task
@@ -37,10 +38,12 @@ class Settler(Scheduler, Protocol):
         ...
 
 
-class Savepoint(AbstractAsyncContextManager[None, bool]):
+class Savepoint(OnlyAsyncWith, AbstractAsyncContextManager[None, bool]):
     """The block."""
 
     __slots__ = ("_first", "_run", "_task", "_where")
+
+    _word = "tx.savepoint()"
 
     def __init__(self, run: Settler, where: str) -> None:
         self._run = run

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from flowtx_dsl.commands import Sleep
 from flowtx_dsl.errors import TooSlowError, WorkflowError
@@ -66,6 +66,18 @@ class Scope(CancelScope):
     def __enter__(self) -> Self:
         self.enter(self._run.speaking().next_address())
         return self
+
+    if not TYPE_CHECKING:  # for checkers there is no such thing, and they say so before anything runs
+
+        async def __aenter__(self) -> NoReturn:
+            """Say what an ``async with`` should have been."""
+            raise WorkflowError(
+                f"{self._run.name}: a cancel scope waits for nothing, so it is entered without `async`",
+                remedy="Write with tx.move_on_after(seconds) as scope, and likewise for the other scopes.",
+            )
+
+        async def __aexit__(self, *_: object) -> None:
+            """Python asks for it before it enters; never called."""
 
     def enter(self, address: str) -> Status:
         """Enter in the task that is speaking; the scope's timer, if it needs one, stands at this address."""

@@ -33,6 +33,24 @@ class Opaque:
 async def pay(tx: flowtx.Tx, number: int) -> None: ...
 
 
+async def opens_without_async(tx: flowtx.Tx) -> None:
+    block: Any = tx.open_nursery()
+    with block:
+        pass
+
+
+async def opens_savepoint_without_async(tx: flowtx.Tx) -> None:
+    block: Any = tx.savepoint()
+    with block:
+        pass
+
+
+async def enters_a_scope_with_async(tx: flowtx.Tx) -> None:
+    scope: Any = tx.move_on_after(1)
+    async with scope:
+        pass
+
+
 def body_of(speak: Callable[[Any], Any]) -> Spoken:
     """A workflow's body that says one word, and waits for it if it can be waited for."""
 
@@ -64,6 +82,9 @@ MISUSES: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda tx: tx.child(pay, 1, gid="g" * 129), WorkflowError, "a gid has 1 to 128 characters, got 129"),
     (lambda tx: tx.detach(pay, 1, 2), WorkflowError, "takes 1 argument(s), got 2"),
     (lambda tx: tx.restart(1), WorkflowError, "takes 0 argument(s), got 1"),
+    (opens_without_async, WorkflowError, "a plain `with` cannot wait"),
+    (opens_savepoint_without_async, WorkflowError, "a plain `with` cannot wait"),
+    (enters_a_scope_with_async, WorkflowError, "is entered without `async`"),
     (lambda tx: tx.step(act, 1, effect=flowtx.check(take_back_two)), WorkflowError, "takes 2 argument(s), got 1"),
 ]
 
@@ -80,6 +101,22 @@ def test_a_word_spoken_wrongly_ends_the_run_before_anything_is_asked(
     assert kernel.ended.error.type == f"flowtx_dsl.errors:{kind.__name__}"
     assert message in kernel.ended.error.text
     assert "\n  -> " in kernel.ended.error.text, "it says what to do"
+
+
+def test_a_branch_that_is_called_where_it_is_started_is_told_not_to_be(play: Begin) -> None:
+    caught: list[flowtx.WorkflowError] = []
+
+    @flowtx.workflow
+    async def starts_calls(tx: flowtx.Tx) -> None:
+        called: Any = tx.sleep(1)
+        async with tx.open_nursery() as nursery:
+            with pytest.raises(flowtx.WorkflowError) as refused:
+                nursery.start_soon(called)
+            caught.append(refused.value)
+
+    assert play(starts_calls).kernel.ended.status == "succeed"
+    assert "nursery.start_soon takes an async helper, got <coroutine object Tx.sleep" in str(caught[0])
+    assert "start_soon(ship, item), not start_soon(ship(item))" in str(caught[0])
 
 
 def test_a_scope_of_seconds_has_no_deadline_before_it_is_entered(play: Begin) -> None:
