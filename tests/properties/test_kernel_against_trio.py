@@ -7,17 +7,19 @@ whether they were cancelled and whether they caught it.
 
 What trio leaves open is fixed to one of the orders that trio may choose: tasks that are ready together run in the order
 they became ready, and what trio keeps in sets of tasks is woken in the order it came. No two times tie: every duration
-of a program carries a bit of its own, so that sums of different durations differ.
+of a program carries a bit of its own, so that sums of different durations differ. Only deadlines that are set to the
+instant itself are of one instant, and count in the order they were set.
 """
 
 from __future__ import annotations
 
 import heapq
 import importlib
+import itertools
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +29,7 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import flowtx
@@ -524,6 +526,20 @@ async def checkpoint_if_cancelled() -> None:
         await trio.lowlevel.checkpoint()
 
 
+def deadline_in_order() -> Callable[[Any, float, Any], None]:
+    """``Deadlines.add`` of trio, which has deadlines of one instant in the order of their scopes' places in memory."""
+    count = itertools.count()
+
+    def add(deadlines: Any, deadline: float, scope: Any) -> None:
+        heap = deadlines._heap
+        heap[:] = [it for it in heap if it[2] is not scope]  # what is stale would give it its old place
+        heapq.heapify(heap)
+        heapq.heappush(heap, (deadline, next(count), scope))
+        deadlines._active += 1
+
+    return add
+
+
 @pytest.fixture(autouse=True, scope="module")
 def fixed_order() -> Iterator[None]:
     """Fix what trio leaves open."""
@@ -552,6 +568,7 @@ def fixed_order() -> Iterator[None]:
         patch.setattr(trio.lowlevel, "checkpoint_if_cancelled", checkpoint_if_cancelled)
         patch.setattr(run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
         patch.setattr(run, "_r", Fifo())
+        patch.setattr(run.Deadlines, "add", deadline_in_order())
         patch.setattr(run.CancelStatus, "__attrs_post_init__", ordered)
         yield
 
@@ -607,6 +624,7 @@ class TrioWords:
         return trio.fail_at(at)
 
     def set_deadline(self, scope: Any, at: float) -> None:
+        scope.deadline = math.inf  # so that the same instant, set again, counts as set last
         scope.deadline = at
 
     def deadline(self, scope: Any) -> float:
@@ -765,6 +783,9 @@ def fact_of(asked: Asked) -> AnyFact:
 
 @settings(max_examples=PROGRAMS)
 @given(data=st.binary(max_size=160))
+@example(data=bytes.fromhex("910502010000000001aa06010500022a8257e1"))  # two deadlines set to one instant
+@example(data=bytes.fromhex("f104020e00c40003d90f016c000301000000000000002a2aa501000000000000007b2a8f"))
+@example(data=bytes.fromhex("908401010000019080042a812a802a810500"))  # one of them set twice
 def test_the_kernel_does_what_trio_does(data: bytes) -> None:
     program = Reader(data).program()
     trace, events = under_kernel(program)
