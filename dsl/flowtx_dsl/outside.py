@@ -1,4 +1,4 @@
-"""Updates: what somebody outside asks of a run and waits to be answered.
+"""What somebody outside sends to a run: values of signals, and updates, whose sender waits to be answered.
 
 The law of this file: an update is answered once. What the run does before it answers is its own affair: steps, sleeps,
 more signals. Who asked waits as long.
@@ -7,14 +7,33 @@ more signals. Who asked waits as long.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flowtx_dsl import codec
-from flowtx_dsl.errors import Refused
+from flowtx_dsl.errors import PayloadError, Refused
 
 T = TypeVar("T")
 
 Reply = Callable[[bytes, Exception | None], None]
+
+SHOWN_CHARS_MAX = 80
+"""As much of a value that does not fit is shown: enough to know it by."""
+
+
+def read_sent(decoder: codec.Decoder, data: bytes, word: str, name: str) -> Any:
+    """What was sent, as ``tx.signal`` or ``tx.update`` (the word) waits for it; raises ``PayloadError`` with the value.
+
+    The error tells the call and no line: a workflow may hand its text to a step, and lines move with every edit.
+    """
+    try:
+        return decoder.decode(data, what=f"{word} {name}")
+    except PayloadError as error:
+        text = data.decode(errors="replace")
+        shown = text if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]}..."
+        call = f"tx.{word}({name!r}, type={codec.spell_type(decoder.wanted)})"
+        raise PayloadError(
+            f"{error.message}; {shown} was sent, and {call} awaits it", remedy=f"Send what {call} says."
+        ) from error
 
 
 class Update(Generic[T]):

@@ -11,14 +11,15 @@ import random
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple, cast, overload
 from uuid import UUID
 
 from flowtx_dsl import codec, structured
 from flowtx_dsl.commands import Compensate, Confirm, Sleep, Step
 from flowtx_dsl.effects import Effect, idempotent
-from flowtx_dsl.errors import WorkflowError
-from flowtx_dsl.outside import Update
+from flowtx_dsl.errors import PayloadError, Refused, WorkflowError
+from flowtx_dsl.outside import Update, read_sent
 from flowtx_dsl.policies import Retry
 from flowtx_dsl.run import Run
 from flowtx_dsl.steps import DEFAULT_RETRY, TakesResult, check_timeout, frame_here, seconds_of, step_of, where_of
@@ -253,13 +254,12 @@ class Tx:
         """Wait for the next signal of this name, as ``engine.signal(gid, name, value)`` sends it, and take it.
 
         Signals are kept until they are taken, in the order they came, also those that came before this was asked.
-        Raises ``PayloadError`` when the value does not fit ``type``.
+        Raises ``PayloadError`` when the value does not fit ``type``; it has been taken then.
         """
-        what = f"signal {name}"
         decoder = codec.readable_decoder_of(type, f"tx.signal({name!r})")
         value = await self._run.take_signal(name)
         assert isinstance(value, bytes), value
-        return decoder.decode(value, what=what)
+        return read_sent(decoder, value, "signal", name)
 
     @overload
     async def update(self, name: str) -> Update[Any]: ...
@@ -269,15 +269,17 @@ class Tx:
         """Wait for the next update of this name, as ``engine.update(gid, name, value)`` asks for one, and take it.
 
         Say ``update.answer(...)`` or ``update.refuse(...)`` to it, at once or after as many steps as it needs: who
-        asked waits. Raises ``PayloadError`` when the value does not fit ``type``; see ``guard``.
+        asked waits. A value that does not fit ``type`` is refused, and the next one waited for; see ``guard``.
         """
         decoder = codec.readable_decoder_of(type, f"tx.update({name!r})")
-        key, data = cast("tuple[str, bytes]", await self._run.take_update(name))
-
-        def reply(value: bytes, error: Exception | None) -> None:
-            self._run.answer(key, value, error)
-
-        return Update(name, decoder.decode(data, what=f"update {name}"), reply)
+        while True:
+            key, data = cast("tuple[str, bytes]", await self._run.take_update(name))
+            try:
+                value = read_sent(decoder, data, "update", name)
+            except PayloadError as error:  # the mistake of who asked, which must not end the run
+                self._run.answer(key, b"null", Refused(error.message))
+            else:
+                return Update(name, value, partial(self._run.answer, key))
 
     @overload
     def guard(self, name: str, check: Callable[[Any], object]) -> None: ...

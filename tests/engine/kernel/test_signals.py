@@ -83,4 +83,8 @@ def test_a_value_that_does_not_fit_is_an_error_where_it_is_awaited(play: Begin) 
 
     run = play(wait)
     signal(run, "n", "text")
-    assert str(value_of(run)).startswith("signal n does not fit int")
+    assert value_of(run) == (
+        "signal n does not fit int: Expected `int`, got `str`; "
+        "\"text\" was sent, and tx.signal('n', type=int) awaits it"
+    )
+    run.replay()

@@ -103,6 +103,32 @@ async def test_what_a_run_answers_is_read_as_the_type_that_is_asked_for(
             await engine.wait("g", type=int)
 
 
+async def test_an_update_that_does_not_fit_is_refused_and_the_run_waits_for_the_next(
+    autojump_clock: trio.testing.MockClock, open_engine: OpenEngine
+) -> None:
+    async with open_engine([fill]) as engine:
+        await engine.start(fill, gid="g")
+        for _ in range(2):  # the same key again gets the same answer
+            with pytest.raises(flowtx.Refused, match=r"update add does not fit str: .*; 3 was sent, and tx\.update"):
+                await engine.update("g", "add", 3, key="1")
+        await parked(engine, "g")  # and what is replayed refuses it, too
+        assert await engine.update("g", "add", "lamp", key="2") == {"items": ["lamp"]}
+        assert await engine.wait("g") == {"items": ["lamp"]}
+
+
+async def test_a_signal_that_does_not_fit_ends_the_run_with_its_value_and_what_waited(
+    autojump_clock: trio.testing.MockClock, open_engine: OpenEngine
+) -> None:
+    async with open_engine([wait_for]) as engine:
+        await engine.start(wait_for, 1, gid="g")
+        await engine.signal("g", "n", "x" * 500)
+        with pytest.raises(flowtx.TransactionFailed) as failed:
+            await engine.wait("g")
+    assert "signal n does not fit int" in failed.value.reason
+    assert "xxx... was sent, and tx.signal('n', type=int) awaits it" in failed.value.reason
+    assert len(failed.value.reason) < 250
+
+
 async def test_only_a_workflow_can_be_run(autojump_clock: trio.testing.MockClock, open_engine: OpenEngine) -> None:
     async def undeclared(tx: flowtx.Tx) -> None: ...
 
