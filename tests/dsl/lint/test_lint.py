@@ -74,7 +74,9 @@ def test_whatever_others_wrote_can_be_linted(foreign_files: list[Path]) -> None:
 def test_whatever_others_wrote_can_be_a_workflow(foreign_files: list[Path]) -> None:
     total = 0
     for file in foreign_files[::3]:
-        text = as_workflows(ast.parse(file.read_bytes()))
+        with warnings.catch_warnings(action="ignore"):  # of others' escape sequences
+            tree = ast.parse(file.read_bytes())
+        text = as_workflows(tree)
         try:
             findings = lint(text, str(file))
         except Exception as error:
