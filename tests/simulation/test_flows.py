@@ -242,9 +242,9 @@ def test_every_month_is_billed_once_by_its_plan_and_a_deploy_is_seen_from_its_mo
     async def client(engine: Engine) -> None:
         await engine.start(billing, 1, "small", gid="t")
         await trio.sleep_until(45 * DAY_S)
-        with contextlib.suppress(flowtx.Unanswered, flowtx.AlreadyFinal, flowtx.Refused):
+        with contextlib.suppress(flowtx.AlreadyFinal, flowtx.Refused):
             pytest.fail(f"{await engine.update('t', 'plan', 7, key='wrong')} was taken for a plan")
-        with contextlib.suppress(flowtx.Unanswered, flowtx.AlreadyFinal):  # answered in a round that a crash outlived
+        with contextlib.suppress(flowtx.AlreadyFinal):  # it was heard before a crash, and the last month is over
             assert await engine.update("t", "plan", "large", key="click") == "large from month 2"
         Deploy.is_new = True
         assert await engine.wait("t") == "large"
@@ -260,3 +260,26 @@ def test_every_month_is_billed_once_by_its_plan_and_a_deploy_is_seen_from_its_mo
         assert taxed in (["2 taxed", "3 taxed"], ["3 taxed"])
 
     survive(make_world, client, check)
+
+
+@flowtx.workflow
+async def diary(tx: flowtx.Tx, pages: tuple[str, ...] = ()) -> tuple[str, ...]:
+    page = await tx.signal("page", type=str)
+    if page == "the end":
+        return pages
+    return tx.restart((*pages, page))
+
+
+def test_a_loop_that_only_listens_begins_again_with_each_word_wherever_it_is_struck() -> None:
+    async def client(engine: Engine) -> None:
+        await engine.start(diary, gid="t")
+        for day, page in enumerate(("monday", "tuesday", "the end"), 1):
+            await trio.sleep_until(day * DAY_S)  # by then it is parked, and was not begun again by anything else
+            with contextlib.suppress(flowtx.AlreadyFinal):  # it was heard before a crash
+                await engine.signal("t", "page", page, key=page)
+        assert await engine.wait("t") == ["monday", "tuesday"]
+
+    def check() -> None:
+        assert books.standing == []
+
+    survive(lambda schedule: FreshWorld(diary, schedule), client, check)

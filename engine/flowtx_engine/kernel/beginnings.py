@@ -15,8 +15,9 @@ from flowtx_engine.kernel.tasks import split_cancelled
 
 def fresh_journal(workflow: str, version: str, payload: bytes, dialogue: Dialogue | None) -> tuple[AnyFact, ...]:
     """What the journal of a run that begins again begins with: its new input, and what came and nobody has taken."""
-    heard, left = ((), ()) if dialogue is None else dialogue.carry_over()
-    return (Began(workflow=workflow, version=version, input=msgspec.Raw(payload), heard=heard), *left)
+    heard, answered, left = ((), {}, ()) if dialogue is None else dialogue.carry_over()
+    began = Began(workflow=workflow, version=version, input=msgspec.Raw(payload), heard=heard, answered=answered)
+    return (began, *left)
 
 
 def begins_again(fact: AnyFact) -> bool:

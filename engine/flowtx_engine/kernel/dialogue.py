@@ -6,36 +6,28 @@ stands and is never an event. Asking a run something changes nothing in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import msgspec
 
 from flowtx_dsl import codec
-from flowtx_dsl.error_codec import ErrorRecord, encode_error
+from flowtx_dsl.error_codec import encode_error
 from flowtx_dsl.errors import QueryError, WorkflowError
-from flowtx_engine.kernel.events import AnyFact, Signalled, Updated
+from flowtx_engine.kernel.events import Answer, AnyFact, Signalled, Updated
 from flowtx_engine.kernel.inbox import Inbox
 from flowtx_engine.kernel.tasks import Scheduler
 
 KEYS_MAX = 1_000
 """So many keys of signals are remembered over a restart, the newest; within one journal all are."""
-
-
-class Answer:
-    """What a run answered to an update: a value as JSON, or the error that refused it."""
-
-    __slots__ = ("error", "value")
-
-    def __init__(self, value: bytes, error: ErrorRecord | None) -> None:
-        self.value = value
-        self.error = error
+ANSWERS_BYTES_MAX = 64 * 1024
+"""So many bytes of answers are remembered over a restart beside the newest; within one journal all are."""
 
 
 class Dialogue:
     """One run's part of it; made when it is first needed, because most runs speak to nobody."""
 
-    __slots__ = ("_exposed", "_guards", "_heard", "_run", "_signals", "_updates", "answers")
+    __slots__ = ("_exposed", "_guards", "_heard", "_past", "_run", "_signals", "_updates", "answers")
 
     def __init__(self, run: Scheduler) -> None:
         self.answers: dict[str, Answer] = {}
@@ -43,6 +35,7 @@ class Dialogue:
         self._signals: dict[str, Inbox] = {}
         self._updates: dict[str, Inbox] = {}
         self._heard: dict[str, None] = {}  # the keys that came
+        self._past: frozenset[str] = frozenset()  # those that came, and were taken, before this journal began
         self._exposed: dict[str, Callable[..., object]] = {}
         self._guards: dict[str, Callable[[bytes], None]] = {}
 
@@ -64,12 +57,18 @@ class Dialogue:
         """True for what came already under the same key: taking it again would be once too many."""
         return isinstance(fact, Signalled | Updated) and fact.key in self._heard
 
-    def remember(self, keys: tuple[str, ...]) -> None:
-        """What came under these keys came before this journal began."""
+    def remember(self, keys: tuple[str, ...], answers: Mapping[str, Answer]) -> None:
+        """What came under these keys came before this journal began, and was answered so."""
         self._heard |= dict.fromkeys(keys)
+        self._past = frozenset(keys)
+        self.answers |= answers
 
-    def carry_over(self) -> tuple[tuple[str, ...], tuple[AnyFact, ...]]:
-        """What a fresh journal must know: the keys that came, the newest of them, and what nobody has taken yet."""
+    def will_not_answer(self, key: str) -> bool:
+        """True for what was taken before this journal began, and was not answered or has an answer that is not kept."""
+        return key in self._past and key not in self.answers
+
+    def carry_over(self) -> tuple[tuple[str, ...], dict[str, Answer], tuple[AnyFact, ...]]:
+        """What a fresh journal must know: the keys that came and the answers, the newest, and what nobody has taken."""
         left: list[AnyFact] = [
             Signalled(name=inbox.name, value=msgspec.Raw(cast("bytes", value)))
             for inbox in self._signals.values()
@@ -80,7 +79,18 @@ class Dialogue:
             for key, value in cast("Iterable[tuple[str, bytes]]", inbox.values):
                 waiting[key] = Updated(name=inbox.name, key=key, value=msgspec.Raw(value))
         keys = [key for key in self._heard if key not in waiting]
-        return tuple(keys[-KEYS_MAX:]), (*left, *waiting.values())
+        return tuple(keys[-KEYS_MAX:]), self._newest_answers(), (*left, *waiting.values())
+
+    def _newest_answers(self) -> dict[str, Answer]:
+        """The last one in any case: whoever asked may not have seen it yet."""
+        newest: list[tuple[str, Answer]] = []
+        left = ANSWERS_BYTES_MAX
+        for key, answer in reversed(list(self.answers.items())[-KEYS_MAX:]):
+            left -= len(msgspec.json.encode(answer))
+            if left < 0 and newest:
+                break
+            newest.append((key, answer))
+        return dict(reversed(newest))
 
     def signals(self, name: str) -> Inbox:
         """The signals of a name."""
@@ -107,7 +117,7 @@ class Dialogue:
         self._run.speaking()
         if key in self.answers:
             raise WorkflowError(f"{self._run.name}: an update was answered twice", remedy="Answer each update once.")
-        self.answers[key] = Answer(value, None if error is None else encode_error(error))
+        self.answers[key] = Answer(value=msgspec.Raw(value), error=None if error is None else encode_error(error))
 
     def expose(self, name: str, fn: Callable[..., object]) -> None:
         """From now on a query of this name is answered by a function."""

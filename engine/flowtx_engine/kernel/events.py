@@ -48,6 +48,13 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int = 0
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run answered to an update: a value, or the error that refused it."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    error: ErrorRecord | None = None
+
+
 class Began(Fact, frozen=True, kw_only=True, tag="began"):
     """The transaction exists; its input is in its row.
 
@@ -55,7 +62,7 @@ class Began(Fact, frozen=True, kw_only=True, tag="began"):
     none: what a child has done is neither final nor taken back before its parent says so. ``starts_at`` (seconds since
     the epoch) is when its workflow begins, None: now. ``place`` is set when its workflow has a limit: the key it waits
     under for a free place, and it begins when it has one. A run that begins again has its new ``input`` here, with the
-    keys it ``heard`` before.
+    keys it ``heard`` before and what it ``answered`` to them.
     """
 
     workflow: str
@@ -64,6 +71,7 @@ class Began(Fact, frozen=True, kw_only=True, tag="began"):
     parent: str = ""
     input: msgspec.Raw = msgspec.Raw(b"null")
     heard: tuple[str, ...] = ()
+    answered: dict[str, Answer] = {}
     starts_at: float | None = None
     place: str | None = None
 

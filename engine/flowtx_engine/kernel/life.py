@@ -69,7 +69,7 @@ class Life(Outcomes):
             # It fitted when it was accepted, so the code has changed; to fail now could leave steps that happened.
             raise mismatch.input_misfit(self.name, self._workflow.where, error.message) from error
         if fact.heard:
-            self.dialogue.remember(fact.heard)
+            self.dialogue.remember(fact.heard, fact.answered)
         self._payload, self.first_seq, self._seed = payload, first_seq, seed
         self.is_prepared = fact.is_prepared
         self.parent = fact.parent

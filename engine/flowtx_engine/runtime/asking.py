@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from flowtx_dsl.errors import Unanswered
-from flowtx_engine.kernel.dialogue import Answer
+from flowtx_engine.kernel.events import Answer
 from flowtx_engine.kernel.kernel import Kernel
 from flowtx_engine.kernel.view import RunView
 from flowtx_engine.runtime.looking import events_of, must_find
@@ -55,14 +55,20 @@ class Asking:
         return view_of_history(workflow, row.input, await events_of(self._tools.journal, gid), gid=gid)
 
     async def answer_of(self, gid: str, key: str) -> Answer:
-        """The answer to the update with a key, when it is durable; raises ``Unanswered`` when the run ends first."""
+        """The answer to the update with a key, when it is durable; raises ``Unanswered`` when there will be none."""
         while True:
             async with self.kernel_of(gid) as kernel:
                 answer = kernel.dialogue.answers.get(key)
                 is_over = kernel.ended is not None
+                is_past = kernel.dialogue.will_not_answer(key)
             if answer is not None:
                 return answer
             if is_over:
                 raise Unanswered(f"transaction {gid} ended without answering the update")
+            if is_past:
+                raise Unanswered(
+                    f"transaction {gid} took update {key} before it restarted, and keeps no answer to it",
+                    remedy="Look with engine.query what became of it; answer updates before tx.restart.",
+                )
             # Its driver here says when an answer is durable; these looks are for what other nodes do.
             await self._tools.watch.wait(gid, self._tools.limits.poll_s)

@@ -64,6 +64,7 @@ class Driver:
         self._finished = False
         self._read_again = False
         self._is_writing = False
+        self._has_begun_again = False
 
     # -- what the engine uses
 
@@ -131,7 +132,8 @@ class Driver:
         """One turn: start what is due, wait until something happens, write it down. False when there is no more."""
         # What the first event, or what was written past a driver, has led to: nobody has written that down yet.
         notes = self._run.feed_notes()
-        if notes and not await self._append(notes):
+        begins_again = bool(self._run.kernel.beginning) and not self._has_begun_again
+        if (notes or begins_again) and not await self._append(notes):
             return True
         if self._run.kernel.ended is not None or self._run.kernel.beginning:
             return self._finish()
@@ -300,6 +302,9 @@ class Driver:
             raise TooLongError(
                 f"transaction {gid}: its journal has reached {limits.journal_events_max} events (journal_events_max)"
             )
+        # A run that begins again gets a fresh journal: this write ends the old one, and the store lets go of it.
+        beginning = self._run.beginning()
+        events = events + beginning
         change = change_of(
             self.transaction,
             kernel,
@@ -307,11 +312,9 @@ class Driver:
             next_due_at=self._run.next_due_at(),
             owner="" if self._parks() else self._tools.node,
         )
-        # A run that begins again gets a fresh journal: this write ends the old one, and the store lets go of it.
-        beginning = self._run.beginning()
         write = Write(
             gid=gid,
-            rows=tuple(row_of(gid, event) for event in events + beginning),
+            rows=tuple(row_of(gid, event) for event in events),
             change=change,
             keeps_from=beginning[0].seq if beginning else None,
         )
@@ -323,6 +326,7 @@ class Driver:
                 return False
         finally:
             self._is_writing = False
+        self._has_begun_again = bool(beginning)
         if change is not None:
             self.transaction = changed(self.transaction, change)
         if self.transaction.is_final or self._run.has_answered():

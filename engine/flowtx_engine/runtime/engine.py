@@ -226,7 +226,7 @@ class Engine:
             answer = await self._asking.answer_of(gid, fact.key)
         if answer.error is not None:
             raise decode_error(answer.error)
-        return wanted.decode(answer.value, what=what)
+        return wanted.decode(bytes(answer.value), what=what)
 
     @overload
     async def query(self, gid: str, name: str, *args: object) -> Any: ...

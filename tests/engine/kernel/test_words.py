@@ -202,7 +202,7 @@ def test_an_update_is_answered_when_the_workflow_says_so(play: Begin) -> None:
     assert run.kernel.answered_count == 0
     assert run.kernel.dialogue.query("items", ()) == b"[]"
     run.succeed("0")
-    assert run.kernel.dialogue.answers["k1"].value == b"1"
+    assert bytes(run.kernel.dialogue.answers["k1"].value) == b"1"
     add(run, "pen", "k1")
     assert run.waiting == [], "the same key is the same update"
     add(run, "pen", "k2")

@@ -14,6 +14,7 @@ import trio.testing
 import flowtx
 from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.records import JournalRow, NewTransaction, RowChange, Transaction, Write
+from flowtx_engine.kernel.dialogue import ANSWERS_BYTES_MAX
 from flowtx_engine.kernel.events import Began, Ended, Event, Signalled
 from flowtx_engine.runtime.history import row_of
 from flowtx_engine.runtime.limits import EngineLimits
@@ -290,3 +291,31 @@ async def test_hastening_makes_what_is_due_later_due_now(
         await engine.hasten("g")
         assert await engine.wait("g") == "done"
         assert trio.current_time() - began < 60
+
+
+@flowtx.workflow
+async def rounds(tx: flowtx.Tx, round: int) -> int:
+    update = await tx.update("next", type=int)
+    if update.value:
+        update.answer("x" * update.value)
+    if round == 3:
+        return round
+    return tx.restart(round + 1)
+
+
+async def test_an_answer_outlives_a_restart_and_what_will_not_be_answered_is_said_at_once(
+    open_engine: OpenEngine,
+) -> None:
+    async with open_engine([rounds]) as engine:
+        await engine.start(rounds, 0, gid="g")
+        with trio.fail_after(10):
+            for _ in range(3):
+                assert await engine.update("g", "next", 5, key="short") == "xxxxx"
+            assert len(await engine.update("g", "next", ANSWERS_BYTES_MAX, key="long")) == ANSWERS_BYTES_MAX
+            with pytest.raises(flowtx.Unanswered, match="took update silent before it restarted"):
+                await engine.update("g", "next", 0, key="silent")
+            assert len(await engine.update("g", "next", 5, key="long")) == ANSWERS_BYTES_MAX
+            with pytest.raises(flowtx.Unanswered, match="took update short before it restarted"):
+                await engine.update("g", "next", 5, key="short")
+            assert await engine.update("g", "next", 5, key="last") == "xxxxx"
+            assert await engine.wait("g") == 3
