@@ -64,7 +64,6 @@ class Driver:
         self._finished = False
         self._read_again = False
         self._is_writing = False
-        self._has_begun_again = False
 
     # -- what the engine uses
 
@@ -132,7 +131,8 @@ class Driver:
         """One turn: start what is due, wait until something happens, write it down. False when there is no more."""
         # What the first event, or what was written past a driver, has led to: nobody has written that down yet.
         notes = self._run.feed_notes()
-        begins_again = bool(self._run.kernel.beginning) and not self._has_begun_again
+        # The write that begins it again gives the row back; until then it is this node's.
+        begins_again = bool(self._run.kernel.beginning) and self.transaction.owner == self._tools.node
         if (notes or begins_again) and not await self._append(notes):
             return True
         if self._run.kernel.ended is not None or self._run.kernel.beginning:
@@ -326,7 +326,6 @@ class Driver:
                 return False
         finally:
             self._is_writing = False
-        self._has_begun_again = bool(beginning)
         if change is not None:
             self.transaction = changed(self.transaction, change)
         if self.transaction.is_final or self._run.has_answered():
