@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from flowtx_engine.journal import sql_pieces, sql_places, sql_prune, sql_schedules
 from flowtx_engine.journal import sql_statements as statements
 from flowtx_engine.journal.checks import kv_conflict_of
+from flowtx_engine.journal.errors import SchemaError
 from flowtx_engine.journal.memory import MemoryStore
 from flowtx_engine.journal.migrations import check_version, newest_version, upgrade, version_of
 from flowtx_engine.journal.places import Admitted, LimitRule
@@ -67,9 +68,10 @@ class SqlStore:
         self._file = file
         self._url = url
         # Threads that write take turns here, in order, and not by SQLite's waiting, which sleeps and may starve one.
-        self._writer = Connections(file.writer(), 1, file.name)
-        self._readers = Connections(file.reader(), READERS_MAX, file.name)
+        self._writer = Connections(file.writer(self._check_in_place), 1, file.name)
+        self._readers = Connections(file.reader(self._check_in_place), READERS_MAX, file.name)
         self._admission = sql_places.Admission()
+        self._inode: tuple[int, int] | None = None
         with self._writer.borrow():  # an open file keeps its inode to itself, so from now on no other can have it
             self._inode = file.inode()
 
@@ -80,7 +82,7 @@ class SqlStore:
 
     def commit(self, writes: Sequence[Write]) -> list[WriteResult]:
         """See ``Store.commit``."""
-        with _translating(self._file), self._writer.borrow() as connection:
+        with self._translating(), self._writer.borrow() as connection:
             self._check_in_place()
             return put(connection, writes)
 
@@ -305,19 +307,34 @@ class SqlStore:
 
     @contextmanager
     def _writing(self) -> Generator[Connection]:
-        with _translating(self._file), self._writer.borrow() as connection:
+        with self._translating(), self._writer.borrow() as connection:
             self._check_in_place()
             with connection.begin():
                 yield connection
 
     @contextmanager
     def _reading(self) -> Generator[Connection]:
-        with _translating(self._file), self._readers.borrow() as connection, connection.begin():
+        with self._translating(), self._readers.borrow() as connection, connection.begin():
             yield connection
 
+    @contextmanager
+    def _translating(self) -> Generator[None]:
+        try:
+            with _translating(self._file):
+                yield
+        except SchemaError as error:
+            # It was a database when it was opened. Whoever outlives an unavailable journal must outlive this one too.
+            if isinstance(error.__cause__, SQLAlchemyError):
+                raise self._file.replaced() from error
+            raise
+
     def _check_in_place(self) -> None:
-        """Raise before a write goes into a file that nobody will find again: SQLite itself would not notice."""
-        if self._file.inode() != self._inode:
+        """Raise before a write goes into a file that nobody will find again: SQLite itself would not notice.
+
+        And before another file is opened beside ours: SQLite would then cut the index of the WAL, which goes by name,
+        under the connections that have it in memory, and the system would end the process (SIGBUS).
+        """
+        if self._inode is not None and self._file.inode() != self._inode:
             raise self._file.replaced()
 
 

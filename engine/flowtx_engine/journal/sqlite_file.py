@@ -114,17 +114,21 @@ class SqliteFile:
                 "Put it on a local disk: network file systems lack what SQLite's WAL needs.",
             )
 
-    def writer(self) -> Engine:
-        """Connections whose transactions take the write lock when they begin."""
-        engine = self._engine(lambda: self._connect("rw"))
+    def writer(self, check: Callable[[], None] = lambda: None) -> Engine:
+        """Connections whose transactions take the write lock when they begin; ``check`` is asked before each opens."""
+        engine = self._engine(check)
         event.listen(engine, "begin", _begin_immediate)
         return engine
 
-    def reader(self) -> Engine:
-        """Connections that cannot write, and where every statement sees what is committed."""
-        return self._engine(lambda: self._connect("rw", "PRAGMA query_only = ON"))
+    def reader(self, check: Callable[[], None] = lambda: None) -> Engine:
+        """Connections that cannot write, and where every statement sees what is committed; ``check`` as above."""
+        return self._engine(check, "PRAGMA query_only = ON")
 
-    def _engine(self, connect: Callable[[], sqlite3.Connection]) -> Engine:
+    def _engine(self, check: Callable[[], None], *more: str) -> Engine:
+        def connect() -> sqlite3.Connection:
+            check()
+            return self._connect("rw", *more)
+
         # Payloads belong into no traceback, hence hide_parameters.
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 

@@ -181,6 +181,34 @@ def test_a_file_that_was_replaced_takes_no_writes(path: Path) -> None:
             store.commit([begin("g")])
 
 
+def test_another_file_under_the_name_is_not_opened_and_the_old_one_is_read_again_when_it_is_back(path: Path) -> None:
+    # SQLite would cut the WAL's index, which goes by name, under the connections that have it in memory.
+    index = path.with_name(f"{path.name}-shm")
+    with closing(open_sqlite(f"sqlite:///{path}")) as store:
+        store.commit([begin("g")])
+        before = index.read_bytes()
+        path.rename(path.with_suffix(".away"))
+        path.write_bytes(b"Dear diary, " * 1000)
+        with pytest.raises(JournalUnavailable, match="was replaced by another file while it was open"):
+            gids(store)  # by a reader that was not open yet
+        assert index.read_bytes() == before
+        path.with_suffix(".away").rename(path)
+        assert gids(store) == {"g"}
+
+
+def test_a_database_that_is_none_any_more_is_unavailable_so_that_what_outlives_that_goes_on(path: Path) -> None:
+    with closing(open_sqlite(f"sqlite:///{path}")) as store:
+        store.commit([begin("g")])
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        whole = path.read_bytes()
+        path.write_bytes(b"Dear diary, " * 1000)  # the same file, with other words in it
+        with pytest.raises(JournalUnavailable, match="was replaced"):
+            gids(store)
+        path.write_bytes(whole)
+        assert gids(store) == {"g"}
+
+
 def test_a_closed_store_says_its_name(path: Path) -> None:
     store = open_sqlite(f"sqlite:///{path}")
     store.close()
