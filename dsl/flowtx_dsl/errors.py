@@ -107,7 +107,7 @@ class QueryError(FlowtxError):
 
 
 class Unanswered(FlowtxError):
-    """A run ended without answering an update."""
+    """A run ended without answering an update, or began again and keeps no answer to it."""
 
 
 class Overloaded(FlowtxError):

@@ -209,8 +209,9 @@ class Engine:
         """Ask something of a run and return its answer, as ``type`` says or as plain data; waits until it is given.
 
         Without a ``key`` one is made; repeat a call whose answer was lost with the same key. Raises ``Refused`` when
-        the run refuses, whatever its guard raises (nothing is stored then), ``Unanswered`` when the run ends first,
-        ``PayloadError``, ``NoSuchTransaction``, ``AlreadyFinal`` and ``NoSuchWorkflow``.
+        the run refuses, whatever its guard raises (nothing is stored then), ``Unanswered`` when the run ends first or
+        has begun again since and keeps no answer, ``PayloadError``, ``NoSuchTransaction``, ``AlreadyFinal`` and
+        ``NoSuchWorkflow``.
         """
         what = f"the answer of {gid} to update {name}"
         wanted = codec.readable_decoder_of(type, what)
