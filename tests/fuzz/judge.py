@@ -37,11 +37,16 @@ PAGES = ("/openapi.json", "/docs", "/api/metrics")
 STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n")
 
 
+def shows_the_inside(said: bytes) -> bool:
+    """Whether these bytes show something of the server's inside."""
+    return INSIDE.search(said.decode("latin-1")) is not None
+
+
 def wrong_with_http(path: str, status: int, body: bytes) -> str:
     """What is wrong with an answer over HTTP, "" for nothing."""
     if status not in HTTP_STATUSES:
         return f"a status that nobody names: {status}"
-    if path not in PAGES and INSIDE.search(body.decode("latin-1")):
+    if path not in PAGES and shows_the_inside(body):
         return "an answer shows the inside"
     if status in (500, 503):
         return _wrong_with_error(body)
@@ -61,13 +66,13 @@ def _wrong_with_error(body: bytes) -> str:
 def wrong_with_raw(received: bytes) -> str:
     """What is wrong with whatever a connection brought, "" for nothing."""
     if not received.startswith(b"HTTP/1.1 "):  # nothing, or HTTP/2
-        return "an answer shows the inside" if INSIDE.search(received.decode("latin-1")) else ""
+        return "an answer shows the inside" if shows_the_inside(received) else ""
     statuses = {int(status) for status in STATUS_LINE.findall(received)}
     if unknown := statuses - HTTP_STATUSES - {100, 101}:
         return f"a status that nobody names: {min(unknown)}"
     if statuses & {500, 503} and b'{"message":"' not in received:
         return "an error without a message"
-    if b"openapi" not in received and INSIDE.search(received.decode("latin-1")):
+    if b"openapi" not in received and shows_the_inside(received):
         return "an answer shows the inside"
     return ""
 
@@ -82,7 +87,7 @@ def wrong_with_rpc(status: int, body: bytes) -> str:
     error = said["error"]
     if error is not None and error["code"] not in RPC_CODES:
         return f"a code that nobody names: {error['code']}"
-    return "an answer shows the inside" if INSIDE.search(body.decode("latin-1")) else ""
+    return "an answer shows the inside" if shows_the_inside(body) else ""
 
 
 def wrong_with_grpc(code: grpc.StatusCode, details: str) -> str:
