@@ -48,10 +48,11 @@ async def attack_grpc(scene: Scene) -> None:
     """Calls with nonsense in them, until cancelled."""
     with grpc.insecure_channel(scene.dtm.grpc, options=[("grpc.max_send_message_length", -1)]) as channel:
         while True:
-            # The dice are thrown here, so that a seed gives the same calls again.
+            # The dice are thrown here, so that a seed gives the same calls again. A call may last long: when it is
+            # abandoned here, it ends with its channel.
             method, body, metadata, seconds, cancel_after_s = drawn(scene.dice)
             code, details = await trio.to_thread.run_sync(
-                _call, channel, method, body, metadata, seconds, cancel_after_s
+                _call, channel, method, body, metadata, seconds, cancel_after_s, abandon_on_cancel=True
             )
             scene.book.note(scene.name, code.name)
             if wrong := wrong_with_grpc(code, details):
